@@ -1,0 +1,62 @@
+//! Confirm: prices, attributes, addresses and points in parallel, and a token for the submit.
+
+use super::Orders;
+use crate::domain::reject::{Failure, Reject};
+use crate::domain::{Money, SkuId, UserId};
+use crate::ports::store::{Address, Sku};
+
+/// What the buyer sees before submitting.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// The member's addresses, default first.
+    pub addresses: Vec<Address>,
+    /// What is wanted, at today's price.
+    pub items: Vec<(Sku, u32)>,
+    /// Spendable points.
+    pub points: i64,
+    /// To be sent with the submit.
+    pub token: String,
+}
+
+impl Confirmation {
+    /// What an order of it would cost; `None` when no order can be that dear.
+    pub fn total(&self) -> Option<Money> {
+        let prices = self.items.iter().map(|(sku, quantity)| sku.price.checked_times(*quantity));
+        prices.into_iter().try_fold(Money::ZERO, |sum, price| sum.checked_add(price?))
+    }
+}
+
+impl Orders {
+    /// Gathers what the confirm page shows and issues an order token bound to the user.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownSku`] names the first SKU that is not in the catalogue.
+    pub async fn confirm(&self, user_id: UserId, wants: &[(SkuId, u32)]) -> Result<Confirmation, Failure> {
+        let (items, addresses, member) = tokio::join!(
+            self.priced(wants),
+            self.read(self.store.addresses(user_id)),
+            self.read(self.store.member(user_id)),
+        );
+        let expires_at = self.now().plus(self.settings.token_ttl);
+        Ok(Confirmation {
+            items: items?,
+            addresses: addresses?,
+            points: member?.map_or(0, |member| member.integration),
+            token: self.signer.issue(user_id, expires_at, self.entropy.as_ref()),
+        })
+    }
+
+    /// The wanted SKUs with their catalogue rows, in the order asked.
+    pub(super) async fn priced(&self, wants: &[(SkuId, u32)]) -> Result<Vec<(Sku, u32)>, Failure> {
+        let sku_ids: Vec<SkuId> = wants.iter().map(|(sku_id, _)| *sku_id).collect();
+        let mut skus = self.read(self.store.skus(&sku_ids)).await?;
+        let mut priced = Vec::with_capacity(wants.len());
+        for &(sku_id, quantity) in wants {
+            let Some(at) = skus.iter().position(|sku| sku.sku_id == sku_id) else {
+                return Err(Reject::UnknownSku(sku_id).into());
+            };
+            priced.push((skus.swap_remove(at), quantity));
+        }
+        Ok(priced)
+    }
+}

@@ -1,0 +1,14 @@
+//! Gathering the facts that the invariants judge.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::invariants::Facts;
+
+/// Gathering facts.
+#[async_trait]
+pub trait AuditReads {
+    /// The facts of the whole store, read in one snapshot. Rows younger than `exempt_ms` are left out where a live
+    /// server may be about to change them (DESIGN rule 16).
+    async fn facts(&self, exempt_ms: i64) -> Result<Facts, StoreError>;
+}

@@ -1,0 +1,66 @@
+//! Reading members, addresses and carts.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::domain::order::Receiver;
+use crate::domain::{SkuId, UserId};
+
+/// A member, without password or salt (fault 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Id.
+    pub id: UserId,
+    /// Login name.
+    pub username: String,
+    /// Display name.
+    pub nickname: String,
+    /// Phone.
+    pub mobile: String,
+    /// Mail.
+    pub email: String,
+    /// Spendable points.
+    pub integration: i64,
+    /// Growth value.
+    pub growth: i64,
+}
+
+/// One row of `ums_member_receive_address`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Row id.
+    pub id: i64,
+    /// Whose.
+    pub user_id: UserId,
+    /// The address.
+    pub receiver: Receiver,
+    /// Area code.
+    pub areacode: String,
+    /// Whether it is the default one.
+    pub is_default: bool,
+}
+
+/// One cart line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CartItem {
+    /// Which SKU.
+    pub sku_id: SkuId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// Reading members.
+#[async_trait]
+pub trait MemberReads {
+    /// One member.
+    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError>;
+    /// These members; unknown ones are missing from the answer.
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError>;
+    /// A member's addresses, the default one first, then by id.
+    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError>;
+    /// The default addresses of these members; those without one are missing from the answer.
+    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError>;
+    /// A member's cart, by SKU.
+    async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError>;
+}

@@ -1,0 +1,267 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::arrivals::Schedule;
+use crate::generator::Pace;
+use crate::measure::{Plan, measure};
+use crate::processes;
+use crate::report::{self, Report};
+use crate::scenario::orders::{self, OrderFlow, PayType};
+use crate::scenario::overload;
+use crate::scenario::spike::{self, Spike};
+use crate::scenario::{self, Check};
+use crate::table::{self, Effort};
+use crate::target::{Target, TargetArguments};
+
+/// Load tests of the seckill server.
+#[derive(Parser)]
+#[command(name = "loadtest", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a server, run a spike of a minute, print the table, write the report, stop the server
+    Quick(SpikeArguments),
+    /// Buyers at one flash sale
+    Spike(SpikeArguments),
+    /// Ordinary orders: confirm and submit
+    Orders(OrderArguments),
+    /// Many times the capacity on ordinary orders, with a slowed disk
+    Overload(OverloadArguments),
+    /// The speed table, against the bench's server (`cargo build --release --example bench_server`)
+    Table(TableArguments),
+}
+
+#[derive(Args)]
+struct OverloadArguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    /// Offered over capacity
+    #[arg(long, default_value_t = 10.0)]
+    multiple: f64,
+    /// Members who order
+    #[arg(long, default_value_t = 1_000)]
+    buyers: u64,
+    /// What every flush to disk takes longer
+    #[arg(long, default_value = "50ms", value_parser = humantime::parse_duration)]
+    disk_delay: Duration,
+}
+
+#[derive(Args)]
+struct TableArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Rounds
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Each measurement of a route
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    lasts: Duration,
+    /// Connections for routes that refuse
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Connections for buyers that win
+    #[arg(long, default_value_t = 512)]
+    winners: usize,
+    /// Units won in each round, and as many buyers
+    #[arg(long, default_value_t = 20_000)]
+    units: u64,
+    /// Folder of the figures
+    #[arg(long, default_value = "target/loadtest")]
+    reports: PathBuf,
+}
+
+#[derive(Args)]
+struct LoadArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Arrivals per second, whether or not the server keeps up; 0: as fast as it answers
+    #[arg(long, default_value_t = 5_000.0)]
+    rate: f64,
+    /// Time in which the rate rises from nothing
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    ramp: Duration,
+    /// Time at the full rate
+    #[arg(long, default_value = "50s", value_parser = humantime::parse_duration)]
+    hold: Duration,
+    /// Connections, each with one request in flight
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// Folder of the reports
+    #[arg(long, default_value = "target/loadtest")]
+    reports: PathBuf,
+    /// Do not wait for the audit of every invariant afterwards
+    #[arg(long)]
+    no_audit: bool,
+}
+
+#[derive(Args)]
+struct SpikeArguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    /// SKU of the sale
+    #[arg(long, default_value_t = 49)]
+    sku: u64,
+    /// Units for sale
+    #[arg(long, default_value_t = 10_000)]
+    units: u64,
+    /// Buyers, each of whom may win one; they come again and again
+    #[arg(long, default_value_t = 12_000)]
+    buyers: u64,
+    /// End as soon as everything is sold
+    #[arg(long)]
+    until_sold: bool,
+}
+
+#[derive(Args)]
+struct OrderArguments {
+    #[command(flatten)]
+    load: LoadArguments,
+    /// SKUs, ordered in turn
+    #[arg(long, value_delimiter = ',', default_value = "48,49")]
+    skus: Vec<u64>,
+    /// Members who order
+    #[arg(long, default_value_t = 1_000)]
+    buyers: u64,
+    /// How orders are paid
+    #[arg(long, value_enum, default_value_t = PayType::Cash)]
+    pay_type: PayType,
+}
+
+impl LoadArguments {
+    fn pace(&self) -> Pace {
+        match self.rate > 0.0 {
+            true => Pace::Open(Schedule::ramp_and_hold(self.rate, self.ramp, self.hold)),
+            false => Pace::Closed(self.ramp + self.hold),
+        }
+    }
+}
+
+/// Runs it; answers whether all was well.
+///
+/// # Errors
+/// When it cannot be run.
+pub async fn run(cli: Cli) -> anyhow::Result<bool> {
+    match cli.command {
+        Command::Quick(arguments) => run_spike("quick", arguments).await,
+        Command::Spike(arguments) => run_spike("spike", arguments).await,
+        Command::Orders(arguments) => run_orders(arguments).await,
+        Command::Overload(arguments) => run_overload(arguments).await,
+        Command::Table(arguments) => run_table(arguments).await,
+    }
+}
+
+async fn run_spike(name: &str, arguments: SpikeArguments) -> anyhow::Result<bool> {
+    let load = &arguments.load;
+    let target = open(load).await?;
+    let cookies = scenario::prepare_buyers(&target, arguments.buyers, load.connections).await?;
+    let sale = spike::prepare(&target, arguments.sku, arguments.units).await?;
+    let mut workload = Spike::new(arguments.sku, cookies);
+    if arguments.until_sold {
+        workload = workload.until_won(arguments.units.min(arguments.buyers));
+    }
+    let workload = Rc::new(workload);
+    let plan = Plan { title: name, connections: load.connections, pace: load.pace(), sale: Some(&sale.id) };
+    let phase = measure(&target, plan, workload.clone()).await;
+    let (checks, persisted) = spike::reconcile(&target, &sale, workload).await?;
+    let checks = with_audit(&target, load, checks).await?;
+    finish(load, target, Report::new(name, &load.target.mode, &phase, persisted, checks)?).await
+}
+
+async fn run_orders(arguments: OrderArguments) -> anyhow::Result<bool> {
+    let load = &arguments.load;
+    let target = open(load).await?;
+    let cookies = scenario::prepare_buyers(&target, arguments.buyers, load.connections).await?;
+    let first = cookies.first().map(String::as_str).unwrap_or_default();
+    let prepared = orders::prepare(&target, first, arguments.skus.clone(), 10_000_000).await?;
+    let flow = OrderFlow::new(cookies.clone(), arguments.skus.clone(), arguments.pay_type, prepared.price.clone());
+    let flow = Rc::new(flow);
+    let plan = Plan { title: "orders", connections: load.connections, pace: load.pace(), sale: None };
+    let phase = measure(&target, plan, flow.clone()).await;
+    let (checks, persisted) = orders::reconcile(&target, &prepared, flow).await?;
+    let checks = with_audit(&target, load, checks).await?;
+    finish(load, target, Report::new("orders", &load.target.mode, &phase, persisted, checks)?).await
+}
+
+async fn run_overload(arguments: OverloadArguments) -> anyhow::Result<bool> {
+    let load = &arguments.load;
+    let mut options = load.target.server_options();
+    let (library, delay) = overload::slow_disk(arguments.disk_delay)?;
+    options.preload = Some(library);
+    options.environment.push(delay);
+    options.settings.push("limits.per_user=off".to_owned());
+    let target = Target::start(&options, &load.target.processes).await?;
+    let effort = overload::Effort {
+        multiple: arguments.multiple,
+        lasts: load.hold,
+        buyers: arguments.buyers,
+        connections: load.connections,
+    };
+    let overload = overload::run(&target, &effort).await?;
+    println!("capacity {:.0} orders/s with flushes {:?} slower", overload.capacity, arguments.disk_delay);
+    let checks = with_audit(&target, load, overload.checks).await?;
+    let report = Report::new("overload", &load.target.mode, &overload.phase, overload.persisted, checks)?;
+    finish(load, target, report).await
+}
+
+async fn run_table(arguments: TableArguments) -> anyhow::Result<bool> {
+    let mut options = arguments.target.server_options();
+    options.with_bare = true;
+    // On, and never reached: what is measured includes them.
+    options.settings.extend(
+        ["per_ip=1000000/s", "per_user=1000000/s", "seckill_per_user=1000000/s", "attempts_per_sale=1000000000"]
+            .map(|limit| format!("limits.{limit}")),
+    );
+    let target = Target::start(&options, &arguments.target.processes).await?;
+    let bare = target.bare.clone().context("no listener of references")?;
+    let effort = Effort {
+        rounds: arguments.rounds,
+        lasts: arguments.lasts,
+        connections: arguments.connections,
+        winners: arguments.winners,
+        units: arguments.units,
+    };
+    let (rounds, checks) = table::measure_all(&target, &bare, &effort).await?;
+    target.close().await?;
+    let ok = checks.iter().all(|check| check.ok);
+    for check in checks.iter().filter(|check| !check.ok) {
+        eprintln!("BROKEN {} [{}]", check.name, check.detail);
+    }
+    println!("{}, {} mode, commit {}\n", processes::machine()?, arguments.target.mode, report::commit());
+    println!("| what | target | median (range) of {} rounds |\n|---|---|---|", rounds.len());
+    print!("{}", table::markdown(&rounds));
+    std::fs::create_dir_all(&arguments.reports)?;
+    std::fs::write(arguments.reports.join("table.json"), serde_json::to_string_pretty(&rounds)?)?;
+    Ok(ok)
+}
+
+async fn open(load: &LoadArguments) -> anyhow::Result<Target> {
+    let target = Target::open(&load.target).await?;
+    if let Some(ready_after) = target.ready_after {
+        eprintln!("the server was ready after {ready_after:.2?}");
+    }
+    Ok(target)
+}
+
+async fn with_audit(target: &Target, load: &LoadArguments, mut checks: Vec<Check>) -> anyhow::Result<Vec<Check>> {
+    if !load.no_audit {
+        checks.push(scenario::audit(target).await?);
+    }
+    Ok(checks)
+}
+
+async fn finish(load: &LoadArguments, target: Target, report: Report) -> anyhow::Result<bool> {
+    target.close().await?;
+    println!("{}", report.table());
+    println!("report: {}", report.write(&load.reports)?.display());
+    Ok(report.ok)
+}

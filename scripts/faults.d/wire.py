@@ -1,0 +1,62 @@
+"""HTTP over one kept-alive connection, with only two ends: an answer, or not knowing what the server did."""
+
+import http.client
+import json
+from dataclasses import dataclass
+
+
+class Unknown(Exception):
+    """No whole answer came back: the server may have done it or not."""
+
+
+class NotReached(Unknown):
+    """Nobody listens: the request was not even sent."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict
+    body: bytes
+
+    def json(self):
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+
+class Connection:
+    """One client's connection to one address; opened again after every failure."""
+
+    def __init__(self, port, timeout_seconds=15.0):
+        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
+
+    def request(self, method, path, body=None, headers=None):
+        headers = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
+        self._open()
+        try:
+            self.http.request(method, path, body, headers)
+            response = self.http.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.http.close()
+            raise Unknown(f"{type(error).__name__}: {error}") from error
+
+    def _open(self):
+        if self.http.sock is not None:
+            return
+        try:
+            self.http.connect()
+        except OSError as error:
+            self.http.close()
+            raise NotReached(str(error)) from error
+
+    def close(self):
+        self.http.close()

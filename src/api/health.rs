@@ -1,0 +1,41 @@
+//! /healthz: the process lives. /readyz: it takes work. Both on both listeners; neither says more (S24).
+
+use actix_web::{HttpResponse, get, web};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::State;
+
+pub fn routes(config: &mut ServiceConfig) {
+    config.service(healthz).service(readyz);
+    // Load balancers ask without wanting the body.
+    config.route("/healthz", web::head().to(alive)).route("/readyz", web::head().to(takes_work));
+}
+
+/// Whether the process lives.
+#[utoipa::path(tag = "operation", responses((status = 200, description = "ok")))]
+#[get("/healthz")]
+async fn healthz() -> HttpResponse {
+    alive().await
+}
+
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok")
+}
+
+/// Whether the server takes work: false while starting and stopping.
+#[utoipa::path(tag = "operation", responses((status = 200, description = "ready"), (status = 503, description = "not ready")))]
+#[get("/readyz")]
+async fn readyz(state: web::Data<State>) -> HttpResponse {
+    takes_work(state).await
+}
+
+async fn takes_work(state: web::Data<State>) -> HttpResponse {
+    if state.is_ready() {
+        HttpResponse::Ok().content_type("text/plain").body("ready")
+    } else {
+        HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "1"))
+            .content_type("text/plain")
+            .body("not ready")
+    }
+}

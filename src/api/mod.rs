@@ -1,0 +1,206 @@
+//! HTTP: parse, call a handle, say the outcome. No rule lives in a handler, no SQL in a route.
+//!
+//! Two listeners (DESIGN rule 15): [`public`] for buyers, [`internal`] for other services, staff and metrics.
+
+pub mod admin;
+pub mod course;
+mod demo;
+pub mod error;
+mod etag;
+pub mod extract;
+mod health;
+mod json;
+mod keys;
+mod openapi;
+mod pages;
+mod problems;
+mod rules;
+mod services;
+pub mod v1;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse};
+use actors::bridge::Replayer;
+use actors::domain::order::Order;
+use actors::domain::reject::Unavailable;
+use actors::domain::{OrderSn, UserId};
+use actors::flash_sale::{Attempt, FlashSales, Gate};
+use actors::order::Orders;
+use actors::ports::clock::Clock;
+use actors::ports::store::{Store, StoreError};
+use actors::stock::StockDirectory;
+use actors::writer::Writer;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::auth::{Authenticator, ServiceToken, TokenIssuer};
+use crate::config::Config;
+use crate::limits::{Admission, Guard, Limits, Refusal, note_standing};
+use crate::shutdown::Readiness;
+pub use admin::audit_json;
+use error::{ApiError, Kind, Surface};
+pub use openapi::{internal_document_json, public_document_json};
+pub use rules::InputRules;
+
+/// What handlers work with: handles of the inside, and the edges' own rules.
+pub struct State {
+    /// Ordinary orders.
+    pub orders: Arc<Orders>,
+    /// Flash sales.
+    pub sales: Arc<FlashSales>,
+    /// SKU actors.
+    pub stock: Arc<StockDirectory>,
+    /// Reads.
+    pub store: Arc<dyn Store>,
+    /// Writes that belong to no actor.
+    pub writer: Writer,
+    /// Puts parked messages back to work.
+    pub replayer: Replayer,
+    /// This node's clock, for tokens.
+    pub clock: Arc<dyn Clock>,
+    /// Who calls.
+    pub auth: Arc<Authenticator>,
+    /// Rates per user and per IP.
+    pub limits: Arc<Limits>,
+    /// Requests in work on this node.
+    pub admission: Admission,
+    /// What other services and staff show.
+    pub service_token: ServiceToken,
+    /// Bounds of input.
+    pub rules: InputRules,
+    /// How long a body may take to arrive (R38).
+    pub body_timeout: Duration,
+    /// How long a read of the store may take (R27).
+    pub read_timeout: Duration,
+    /// `server.long_poll_timeout`
+    pub long_poll: Duration,
+    /// `stock.foreign_lease`
+    pub foreign_lease: Duration,
+    /// `flash_sale.per_user_limit`: when a sale names none.
+    pub per_user_limit: u32,
+    /// Demo log-in, when it is switched on.
+    pub demo: Option<TokenIssuer>,
+    /// Name of the login cookie.
+    pub cookie_name: String,
+    /// Whether it takes work: set after start-up, cleared when stopping.
+    pub readiness: Readiness,
+    /// The metrics page.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl State {
+    /// A read of the store within its time.
+    ///
+    /// # Errors
+    /// 503.
+    pub async fn read<T>(
+        &self,
+        request: &HttpRequest,
+        reading: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, ApiError> {
+        match tokio::time::timeout(self.read_timeout, reading).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "store read failed");
+                Err(ApiError::new(request, Kind::UpstreamUnavailable))
+            }
+            Err(_) => Err(ApiError::new(request, Kind::UpstreamUnavailable)),
+        }
+    }
+
+    /// A user's order.
+    ///
+    /// # Errors
+    /// 404 for an absent one and for another user's alike (R24).
+    pub async fn order_of(&self, request: &HttpRequest, user: UserId, order_sn: &OrderSn) -> Result<Order, ApiError> {
+        let order = self.read(request, self.store.order_of(user, order_sn)).await?;
+        order.ok_or_else(|| ApiError::new(request, Kind::NotFound))
+    }
+
+    /// A user's rate of attempts, and the number of attempts in one sale.
+    ///
+    /// # Errors
+    /// 429.
+    fn check_attempt(&self, request: &HttpRequest, gate: &Gate, user: UserId) -> Result<(), ApiError> {
+        let (checked, standing) = self.limits.attempt_standing(user);
+        checked.and_then(|()| self.limits.count_attempt(user, gate.sale_id())).map_err(|limited| {
+            note_standing(request, standing);
+            ApiError::new(request, Kind::RateLimited).retry_after(limited.retry_after_secs)
+        })
+    }
+
+    /// One attempt at a flash sale, whatever the path: the user's rates first, then the sale.
+    ///
+    /// # Errors
+    /// 409 while the same key is being decided, 429, 503.
+    pub async fn try_to_win(
+        &self,
+        request: &HttpRequest,
+        gate: &Gate,
+        user: UserId,
+        key: Option<&str>,
+    ) -> Result<Attempt, ApiError> {
+        self.check_attempt(request, gate, user)?;
+        let attempt = match key {
+            None => self.sales.attempt(gate, user).await,
+            Some(key) => {
+                let number = self.orders.number_of_key(user, gate.sale_id(), key);
+                self.sales.attempt_keyed(gate, user, number).await
+            }
+        };
+        attempt.map_err(|failure| ApiError::from_failure(request, failure))
+    }
+
+    /// Whether the server takes work.
+    pub fn is_ready(&self) -> bool {
+        self.readiness.is_ready()
+    }
+
+    /// A fault of the inside as an error of this request.
+    pub fn unavailable(request: &HttpRequest, error: impl Into<Unavailable>) -> ApiError {
+        ApiError::from_unavailable(request, &error.into())
+    }
+}
+
+/// The public listener's API routes.
+pub fn public(config: &mut ServiceConfig) {
+    // Paths are tried in this order: those of a sale come first, because they are asked the most by far.
+    config.configure(course::routes).configure(v1::routes).configure(health::routes).configure(demo::routes);
+    config.service(openapi::serve_public);
+    config.service(utoipa_actix_web::scope("/api").configure(course::routes));
+}
+
+/// The internal listener's routes.
+pub fn internal(config: &mut ServiceConfig) {
+    config.configure(health::routes).configure(services::routes).configure(admin::routes);
+    config.service(openapi::serve_internal);
+}
+
+/// For paths that exist on no route: 404 or, when the path exists with other methods, 405.
+pub async fn not_found(request: HttpRequest) -> HttpResponse {
+    let error = match request.match_pattern() {
+        Some(pattern) => ApiError::new(&request, Kind::MethodNotAllowed).allow(openapi::methods_of(&pattern)),
+        None => ApiError::new(&request, Kind::NotFound),
+    };
+    actix_web::ResponseError::error_response(&error)
+}
+
+/// A path that cannot be decoded names nothing.
+pub fn undecodable_path(_: actix_web::error::PathError, request: &HttpRequest) -> actix_web::Error {
+    ApiError::new(request, Kind::NotFound).into()
+}
+
+/// Admission and the rate per address, in front of everything on the public listener.
+pub fn guard(config: &Config, limits: Arc<Limits>, admission: Admission) -> Guard {
+    Guard::new(config, limits, admission, |request, refusal| {
+        let surface = Surface::of(request.path());
+        let error = match refusal {
+            Refusal::Overloaded { retry_after_secs } => {
+                ApiError::on(surface, Kind::Overloaded).retry_after(retry_after_secs)
+            }
+            Refusal::Limited(limited) => ApiError::on(surface, Kind::RateLimited).retry_after(limited.retry_after_secs),
+        };
+        actix_web::ResponseError::error_response(&error)
+    })
+}

@@ -1,0 +1,3 @@
+//! Adapters of the coordination port outside of the process.
+
+pub mod redis;

@@ -1,0 +1,72 @@
+//! Rows of members, addresses and carts.
+
+use actors::domain::order::Receiver;
+use actors::domain::{SkuId, UserId};
+use actors::ports::store::{Address, CartItem, Member, StoreError};
+
+use crate::store::rows::count;
+
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct MemberColumns {
+    id: i64,
+    username: String,
+    nickname: String,
+    mobile: String,
+    email: String,
+    integration: i64,
+    growth: i64,
+}
+
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct AddressColumns {
+    id: i64,
+    member_id: i64,
+    name: String,
+    phone: String,
+    post_code: String,
+    province: String,
+    city: String,
+    region: String,
+    detail_address: String,
+    areacode: String,
+    default_status: bool,
+}
+
+impl AddressColumns {
+    pub(in crate::store) fn into_address(self) -> Address {
+        Address {
+            id: self.id,
+            user_id: UserId(self.member_id),
+            receiver: Receiver {
+                name: self.name,
+                phone: self.phone,
+                post_code: self.post_code,
+                province: self.province,
+                city: self.city,
+                region: self.region,
+                detail_address: self.detail_address,
+            },
+            areacode: self.areacode,
+            is_default: self.default_status,
+        }
+    }
+}
+
+impl MemberColumns {
+    pub(in crate::store) fn into_member(self) -> Member {
+        Member {
+            id: UserId(self.id),
+            username: self.username,
+            nickname: self.nickname,
+            mobile: self.mobile,
+            email: self.email,
+            integration: self.integration,
+            growth: self.growth,
+        }
+    }
+}
+
+/// A cart line: `sku_id, quantity`.
+pub(in crate::store) fn cart_item((sku_id, quantity): (i64, i64)) -> Result<CartItem, StoreError> {
+    Ok(CartItem { sku_id: SkuId(sku_id), quantity: count("oms_cart_item.quantity", quantity)? })
+}

@@ -1,0 +1,12 @@
+//! Adapters of the store port, and what they have in common: how a batch is ordered ([`plan`]), what its units come to
+//! ([`decisions`]), what it will tell ([`batch`]), and what rows mean ([`rows`], [`columns`]).
+
+mod audit;
+mod batch;
+mod columns;
+mod decisions;
+mod demo;
+mod plan;
+pub mod postgres;
+mod rows;
+pub mod sqlite;

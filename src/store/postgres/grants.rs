@@ -1,0 +1,146 @@
+//! Committing and failing grants. Their sales are locked, so nobody else grants, fails or ends meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use actors::domain::flash_sale::{FlashSale, SaleState};
+use actors::domain::{OrderSn, SaleId, UserId};
+use actors::ports::store::StoreError;
+use actors::ports::store::units::{CommitGrants, FailGrants, GrantBatch};
+
+use super::commit::Transaction;
+use super::flash_sales::{add_released, read_sale};
+use super::rows::{column, count, expect_rows, order_sn};
+use super::sale_life::give_back;
+use crate::store::batch::Placed;
+use crate::store::columns::SaleColumns;
+use crate::store::decisions::{HeldGrants, NewGrant, decide_grants};
+
+/// Carries out [`CommitGrants`] units.
+pub(super) async fn commit(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, CommitGrants>],
+) -> Result<Vec<GrantBatch>, StoreError> {
+    let sales = read_sales(tx, units).await?;
+    let epochs: HashMap<SaleId, i64> = sales.values().map(|sale| (sale.id, sale.epoch)).collect();
+    let held = read_held(tx, units).await?;
+    let granting = decide_grants(units, sales, held, tx.at, &mut tx.news);
+    raise_granted(tx, &granting.granted, &epochs).await?;
+    insert(tx, &granting.rows).await?;
+    Ok(granting.answers)
+}
+
+async fn read_sales(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, CommitGrants>],
+) -> Result<HashMap<SaleId, FlashSale>, StoreError> {
+    let rows: Vec<SaleColumns> = tx
+        .all(
+            sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id = ANY($1)")
+                .bind(column(units, |(_, unit)| unit.sale_id.0)),
+        )
+        .await?;
+    let by_id = |row: SaleColumns| row.into_sale().map(|sale| (sale.id, sale));
+    rows.into_iter().map(by_id).collect()
+}
+
+async fn read_held(tx: &mut Transaction<'_>, units: &[Placed<'_, CommitGrants>]) -> Result<HeldGrants, StoreError> {
+    let asked: BTreeSet<(SaleId, UserId)> =
+        units.iter().flat_map(|(_, unit)| unit.winners.iter().map(|(user_id, _)| (unit.sale_id, *user_id))).collect();
+    let asked: Vec<(SaleId, UserId)> = asked.into_iter().collect();
+    let rows: Vec<(i64, i64, i64, String)> = tx
+        .all(
+            sqlx::query_as(
+                "SELECT g.sale_id, g.user_id, g.ordinal, g.order_sn
+                 FROM unnest($1::bigint[], $2::bigint[]) AS asked (sale_id, user_id)
+                 JOIN sms_flash_sale_grant AS g
+                     ON g.sale_id = asked.sale_id AND g.user_id = asked.user_id AND g.ordinal IS NOT NULL
+                 ORDER BY g.create_time, g.ordinal",
+            )
+            .bind(column(&asked, |(sale_id, _)| sale_id.0))
+            .bind(column(&asked, |(_, user_id)| user_id.0)),
+        )
+        .await?;
+    let mut held = HeldGrants::new();
+    for (sale_id, user_id, ordinal, order) in rows {
+        let grant = (count("sms_flash_sale_grant.ordinal", ordinal)?, order_sn(&order)?);
+        held.entry((SaleId(sale_id), UserId(user_id))).or_default().push(grant);
+    }
+    Ok(held)
+}
+
+/// The guarded counter of each sale (DESIGN rule 5): its state, window and epoch are asked once more.
+async fn raise_granted(
+    tx: &mut Transaction<'_>,
+    granted: &BTreeMap<SaleId, i64>,
+    epochs: &HashMap<SaleId, i64>,
+) -> Result<(), StoreError> {
+    for (sale_id, units) in granted {
+        let changed = tx
+            .execute(
+                sqlx::query(
+                    "UPDATE sms_flash_sale SET granted = granted + $1
+                     WHERE id = $2 AND epoch = $3 AND state = 1 AND start_time <= $4 AND $4 < end_time
+                       AND granted + $1 - released <= count",
+                )
+                .bind(units)
+                .bind(sale_id.0)
+                .bind(epochs.get(sale_id))
+                .bind(tx.at.0),
+            )
+            .await?;
+        expect_rows("sms_flash_sale", 1, changed)?;
+    }
+    Ok(())
+}
+
+async fn insert(tx: &mut Transaction<'_>, grants: &[NewGrant<'_>]) -> Result<(), StoreError> {
+    if grants.is_empty() {
+        return Ok(());
+    }
+    let inserted = tx
+        .execute(
+            sqlx::query(
+                "INSERT INTO sms_flash_sale_grant (create_time, order_sn, sale_id, user_id, ordinal)
+                 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])",
+            )
+            .bind(tx.at.0)
+            .bind(column(grants, |grant| grant.order_sn.as_str()))
+            .bind(column(grants, |grant| grant.sale_id.0))
+            .bind(column(grants, |grant| grant.user_id.0))
+            .bind(column(grants, |grant| i64::from(grant.ordinal))),
+        )
+        .await?;
+    expect_rows("sms_flash_sale_grant", grants.len(), inserted)
+}
+
+/// Carries out [`FailGrants`]; rare, so grant by grant.
+pub(super) async fn fail(tx: &mut Transaction<'_>, (_, unit): Placed<'_, FailGrants>) -> Result<Vec<bool>, StoreError> {
+    let mut answers = Vec::with_capacity(unit.grants.len());
+    for (order_sn, reason) in &unit.grants {
+        answers.push(fail_one(tx, order_sn, reason).await?);
+    }
+    Ok(answers)
+}
+
+async fn fail_one(tx: &mut Transaction<'_>, order_sn: &OrderSn, reason: &str) -> Result<bool, StoreError> {
+    let failed: Option<(i64,)> = tx
+        .optional(
+            sqlx::query_as(
+                "UPDATE sms_flash_sale_grant AS g SET state = 1, ordinal = NULL, reason = $1
+                 WHERE order_sn = $2 AND state = 0
+                   AND NOT EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
+                 RETURNING sale_id",
+            )
+            .bind(reason)
+            .bind(order_sn.as_str()),
+        )
+        .await?;
+    let Some((sale_id,)) = failed else { return Ok(false) };
+    let sale_id = SaleId(sale_id);
+    add_released(tx, &BTreeMap::from([(sale_id, 1)])).await?;
+    let sale = read_sale(tx, sale_id).await?;
+    if sale.is_some_and(|sale| sale.state == SaleState::Ended) {
+        give_back(tx, sale_id, 1).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,206 @@
+//! Members, addresses, points, carts.
+
+use std::collections::{BTreeMap, HashSet};
+
+use actors::domain::events::BoundPlus;
+use actors::domain::{OrderSn, UserId};
+use actors::ports::store::units::{AddPoints, PutCartItem, RemoveCartItems};
+use actors::ports::store::{Address, CartItem, Member, MemberReads, StoreError};
+use async_trait::async_trait;
+
+use super::PostgresStore;
+use super::commit::Transaction;
+use super::rows::{column, expect_rows, numbers, order_sn};
+use crate::store::batch::Placed;
+use crate::store::columns::{AddressColumns, MemberColumns, cart_item};
+use crate::store::decisions::{EarningColumns, Earnings, decide_points, sums};
+
+/// Carries out [`AddPoints`] units.
+pub(super) async fn add_points(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, AddPoints>],
+) -> Result<Vec<Vec<bool>>, StoreError> {
+    let asked = numbers(units.iter().flat_map(|(_, unit)| &unit.credits).map(|credit| &credit.order_token));
+    let orders = read_earning(tx, &asked).await?;
+    let credited = read_credited(tx, &asked).await?;
+    let (answers, now) = decide_points(units, &orders, credited);
+    if !now.is_empty() {
+        write_credits(tx, &now).await?;
+    }
+    Ok(answers)
+}
+
+async fn read_earning(tx: &mut Transaction<'_>, order_sns: &[&str]) -> Result<Earnings, StoreError> {
+    let rows: Vec<EarningColumns> = tx
+        .all(
+            sqlx::query_as(
+                "SELECT o.order_sn, o.member_id, o.status, o.pay_amount,
+                        (SELECT coalesce(sum(r.refund), 0)::bigint FROM oms_payment_info AS p
+                         JOIN oms_refund_info AS r ON r.trade_no = p.alipay_trade_no
+                         WHERE p.order_sn = o.order_sn AND p.payment_status = 'APPLIED')
+                 FROM oms_order AS o WHERE o.order_sn = ANY($1)",
+            )
+            .bind(order_sns),
+        )
+        .await?;
+    Earnings::read(rows, tx.rules.points_per_yuan)
+}
+
+async fn read_credited(tx: &mut Transaction<'_>, order_sns: &[&str]) -> Result<HashSet<OrderSn>, StoreError> {
+    let rows: Vec<(String,)> = tx
+        .all(
+            sqlx::query_as("SELECT order_sn FROM ums_integration_change_history WHERE order_sn = ANY($1)")
+                .bind(order_sns),
+        )
+        .await?;
+    rows.iter().map(|(order,)| order_sn(order)).collect()
+}
+
+/// Orders are locked, and so are members; of an order that is unknown here, another node may write the same credit. It
+/// is then that node's, and the whole batch is judged again.
+async fn write_credits(tx: &mut Transaction<'_>, credits: &[BoundPlus]) -> Result<(), StoreError> {
+    let integration = sqlx::query(
+        "INSERT INTO ums_integration_change_history (note, create_time, member_id, order_sn, change_count)
+         SELECT 'order paid', $1, new.* FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS new (member_id, order_sn)
+         ORDER BY new.order_sn ON CONFLICT (order_sn) DO NOTHING",
+    );
+    let integration = integration
+        .bind(tx.at.0)
+        .bind(column(credits, |credit| credit.user_id.0))
+        .bind(column(credits, |credit| credit.order_token.as_str()))
+        .bind(column(credits, |credit| credit.integration));
+    if tx.execute(integration).await? != credits.len() {
+        return Err(StoreError::Transient("another node credits the same order".into()));
+    }
+    let growth = sqlx::query(
+        "INSERT INTO ums_growth_change_history (note, create_time, member_id, order_sn, change_count)
+         SELECT 'order paid', $1, * FROM unnest($2::bigint[], $3::text[], $4::bigint[])",
+    );
+    let growth = growth
+        .bind(tx.at.0)
+        .bind(column(credits, |credit| credit.user_id.0))
+        .bind(column(credits, |credit| credit.order_token.as_str()))
+        .bind(column(credits, |credit| credit.growth));
+    let inserted = tx.execute(growth).await?;
+    expect_rows("ums_growth_change_history", credits.len(), inserted)?;
+    raise_balances(tx, &sums(credits)).await
+}
+
+/// Members that do not exist have no balance to raise.
+async fn raise_balances(tx: &mut Transaction<'_>, sums: &BTreeMap<UserId, (i64, i64)>) -> Result<(), StoreError> {
+    let rows: Vec<_> = sums.iter().collect();
+    tx.execute(
+        sqlx::query(
+            "UPDATE ums_member AS m SET
+                 integration = m.integration + credit.more_integration,
+                 growth = m.growth + credit.more_growth
+             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+                  AS credit (of_member, more_integration, more_growth)
+             WHERE m.id = credit.of_member",
+        )
+        .bind(column(&rows, |(user_id, _)| user_id.0))
+        .bind(column(&rows, |(_, (integration, _))| *integration))
+        .bind(column(&rows, |(_, (_, growth))| *growth)),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Carries out [`PutCartItem`].
+pub(super) async fn put_cart_item(
+    tx: &mut Transaction<'_>,
+    (_, unit): Placed<'_, PutCartItem>,
+) -> Result<(), StoreError> {
+    let changed = tx
+        .execute(
+            sqlx::query(
+                "INSERT INTO oms_cart_item (member_id, sku_id, quantity, modify_time) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (member_id, sku_id) DO UPDATE SET quantity = excluded.quantity, modify_time = excluded.modify_time",
+            )
+            .bind(unit.user_id.0)
+            .bind(unit.sku_id.0)
+            .bind(i64::from(unit.quantity))
+            .bind(tx.at.0),
+        )
+        .await?;
+    expect_rows("oms_cart_item", 1, changed)
+}
+
+/// Carries out [`RemoveCartItems`] units.
+pub(super) async fn remove_cart_items(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, RemoveCartItems>],
+) -> Result<Vec<()>, StoreError> {
+    let lines: Vec<_> = units.iter().flat_map(|(_, unit)| &unit.lines).collect();
+    tx.execute(
+        sqlx::query(
+            "DELETE FROM oms_cart_item
+             WHERE (member_id, sku_id) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
+        )
+        .bind(column(&lines, |(user_id, _)| user_id.0))
+        .bind(column(&lines, |(_, sku_id)| sku_id.0)),
+    )
+    .await?;
+    Ok(vec![(); units.len()])
+}
+
+#[async_trait]
+impl MemberReads for PostgresStore {
+    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
+        let row: Option<MemberColumns> =
+            self.readers.optional(sqlx::query_as("SELECT * FROM ums_member WHERE id = $1").bind(user_id.0)).await?;
+        Ok(row.map(MemberColumns::into_member))
+    }
+
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let rows: Vec<MemberColumns> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT * FROM ums_member WHERE id = ANY($1)")
+                    .bind(column(user_ids, |user_id| user_id.0)),
+            )
+            .await?;
+        Ok(rows.into_iter().map(MemberColumns::into_member).collect())
+    }
+
+    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
+        let rows: Vec<AddressColumns> = self
+            .readers
+            .all(
+                sqlx::query_as(
+                    "SELECT id, member_id, name, phone, post_code, province, city, region, detail_address, areacode,
+                            default_status = 1 AS default_status
+                     FROM ums_member_receive_address WHERE member_id = $1 ORDER BY default_status DESC, id",
+                )
+                .bind(user_id.0),
+            )
+            .await?;
+        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
+    }
+
+    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
+        let rows: Vec<AddressColumns> = self
+            .readers
+            .all(
+                sqlx::query_as(
+                    "SELECT id, member_id, name, phone, post_code, province, city, region, detail_address, areacode,
+                            TRUE AS default_status
+                     FROM ums_member_receive_address WHERE member_id = ANY($1) AND default_status = 1",
+                )
+                .bind(column(user_ids, |user_id| user_id.0)),
+            )
+            .await?;
+        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
+    }
+
+    async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError> {
+        let rows: Vec<(i64, i64)> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT sku_id, quantity FROM oms_cart_item WHERE member_id = $1 ORDER BY sku_id")
+                    .bind(user_id.0),
+            )
+            .await?;
+        rows.into_iter().map(cart_item).collect()
+    }
+}

@@ -1,0 +1,25 @@
+//! Rust values on their way into a statement: one array per column. What comes out is read by [`crate::store::rows`].
+
+use actors::domain::{OrderSn, SkuId, Timestamp};
+
+pub(super) use crate::store::rows::*;
+
+/// One column of rows about to be written.
+pub(super) fn column<'r, T, V>(rows: &'r [T], value: impl Fn(&'r T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
+}
+
+/// Order numbers.
+pub(super) fn numbers<'n>(order_sns: impl IntoIterator<Item = &'n OrderSn>) -> Vec<&'n str> {
+    order_sns.into_iter().map(OrderSn::as_str).collect()
+}
+
+/// SKUs.
+pub(super) fn sku_ids<'s>(sku_ids: impl IntoIterator<Item = &'s SkuId>) -> Vec<i64> {
+    sku_ids.into_iter().map(|sku_id| sku_id.0).collect()
+}
+
+/// A time that may be missing.
+pub(super) fn ms(time: Option<Timestamp>) -> Option<i64> {
+    time.map(|time| time.0)
+}

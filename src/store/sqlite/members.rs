@@ -1,0 +1,196 @@
+//! Members, addresses, points, carts.
+
+use std::collections::{BTreeMap, HashSet};
+
+use actors::domain::events::BoundPlus;
+use actors::domain::{OrderSn, UserId};
+use actors::ports::store::units::{AddPoints, PutCartItem, RemoveCartItems};
+use actors::ports::store::{Address, CartItem, Member, MemberReads, StoreError};
+use async_trait::async_trait;
+
+use super::SqliteStore;
+use super::commit::Transaction;
+use super::rows::{Rows, expect_rows, list, order_sn};
+use crate::store::batch::Placed;
+use crate::store::columns::{AddressColumns, MemberColumns, cart_item};
+use crate::store::decisions::{EarningColumns, Earnings, decide_points, sums};
+
+/// Carries out [`AddPoints`] units.
+pub(super) async fn add_points(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, AddPoints>],
+) -> Result<Vec<Vec<bool>>, StoreError> {
+    let asked = list(units.iter().flat_map(|(_, unit)| &unit.credits).map(|credit| &credit.order_token));
+    let orders = read_earning(tx, &asked).await?;
+    let credited = read_credited(tx, &asked).await?;
+    let (answers, now) = decide_points(units, &orders, credited);
+    if !now.is_empty() {
+        write_credits(tx, &now).await?;
+    }
+    Ok(answers)
+}
+
+async fn read_earning(tx: &mut Transaction<'_>, order_sns: &str) -> Result<Earnings, StoreError> {
+    let rows: Vec<EarningColumns> = tx
+        .all(
+            sqlx::query_as(
+                "SELECT o.order_sn, o.member_id, o.status, o.pay_amount,
+                        coalesce((SELECT sum(r.refund) FROM oms_payment_info AS p
+                                  JOIN oms_refund_info AS r ON r.trade_no = p.alipay_trade_no
+                                  WHERE p.order_sn = o.order_sn AND p.payment_status = 'APPLIED'), 0)
+                 FROM jsonb_each(?) AS asked CROSS JOIN oms_order AS o ON o.order_sn = asked.value",
+            )
+            .bind(order_sns),
+        )
+        .await?;
+    Earnings::read(rows, tx.rules.points_per_yuan)
+}
+
+async fn read_credited(tx: &mut Transaction<'_>, order_sns: &str) -> Result<HashSet<OrderSn>, StoreError> {
+    let rows: Vec<(String,)> = tx
+        .all(
+            sqlx::query_as(
+                "SELECT h.order_sn FROM jsonb_each(?) AS asked
+                 CROSS JOIN ums_integration_change_history AS h ON h.order_sn = asked.value",
+            )
+            .bind(order_sns),
+        )
+        .await?;
+    rows.iter().map(|(order,)| order_sn(order)).collect()
+}
+
+async fn write_credits(tx: &mut Transaction<'_>, credits: &[BoundPlus]) -> Result<(), StoreError> {
+    let mut rows = Rows::new();
+    for credit in credits {
+        rows.row().put(&credit.user_id).put(&credit.order_token).put(&credit.integration).put(&credit.growth);
+    }
+    let rows = rows.json();
+    let integration = sqlx::query(
+        "INSERT INTO ums_integration_change_history (member_id, order_sn, change_count, note, create_time)
+         SELECT value->>0, value->>1, value->>2, 'order paid', ?1 FROM jsonb_each(?2)",
+    );
+    let inserted = tx.execute(integration.bind(tx.at.0).bind(rows.as_str())).await?;
+    expect_rows("ums_integration_change_history", credits.len(), inserted)?;
+    let growth = sqlx::query(
+        "INSERT INTO ums_growth_change_history (member_id, order_sn, change_count, note, create_time)
+         SELECT value->>0, value->>1, value->>3, 'order paid', ?1 FROM jsonb_each(?2)",
+    );
+    let inserted = tx.execute(growth.bind(tx.at.0).bind(rows.as_str())).await?;
+    expect_rows("ums_growth_change_history", credits.len(), inserted)?;
+    raise_balances(tx, &sums(credits)).await
+}
+
+/// Members that do not exist have no balance to raise.
+async fn raise_balances(tx: &mut Transaction<'_>, sums: &BTreeMap<UserId, (i64, i64)>) -> Result<(), StoreError> {
+    let mut rows = Rows::new();
+    for (user_id, (integration, growth)) in sums {
+        rows.row().put(user_id).put(integration).put(growth);
+    }
+    tx.execute(
+        sqlx::query(
+            "UPDATE ums_member SET
+                 integration = integration + credit.more_integration,
+                 growth = growth + credit.more_growth
+             FROM (SELECT value->>0 AS of_member, value->>1 AS more_integration, value->>2 AS more_growth
+                   FROM jsonb_each(?)) AS credit
+             WHERE id = credit.of_member",
+        )
+        .bind(rows.json()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Carries out [`PutCartItem`].
+pub(super) async fn put_cart_item(
+    tx: &mut Transaction<'_>,
+    (_, unit): Placed<'_, PutCartItem>,
+) -> Result<(), StoreError> {
+    let changed = tx
+        .execute(
+            sqlx::query(
+                "INSERT INTO oms_cart_item (member_id, sku_id, quantity, modify_time) VALUES (?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET quantity = excluded.quantity, modify_time = excluded.modify_time",
+            )
+            .bind(unit.user_id.0)
+            .bind(unit.sku_id.0)
+            .bind(unit.quantity)
+            .bind(tx.at.0),
+        )
+        .await?;
+    expect_rows("oms_cart_item", 1, changed)
+}
+
+/// Carries out [`RemoveCartItems`] units.
+pub(super) async fn remove_cart_items(
+    tx: &mut Transaction<'_>,
+    units: &[Placed<'_, RemoveCartItems>],
+) -> Result<Vec<()>, StoreError> {
+    tx.execute(
+        sqlx::query(
+            "DELETE FROM oms_cart_item
+             WHERE (member_id, sku_id) IN (SELECT value->>0, value->>1 FROM jsonb_each(?))",
+        )
+        .bind(list(units.iter().flat_map(|(_, unit)| &unit.lines))),
+    )
+    .await?;
+    Ok(vec![(); units.len()])
+}
+
+#[async_trait]
+impl MemberReads for SqliteStore {
+    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
+        let row: Option<MemberColumns> =
+            self.readers.optional(sqlx::query_as("SELECT * FROM ums_member WHERE id = ?").bind(user_id.0)).await?;
+        Ok(row.map(MemberColumns::into_member))
+    }
+
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let rows: Vec<MemberColumns> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT * FROM ums_member WHERE id IN (SELECT value FROM jsonb_each(?))")
+                    .bind(list(user_ids)),
+            )
+            .await?;
+        Ok(rows.into_iter().map(MemberColumns::into_member).collect())
+    }
+
+    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
+        let rows: Vec<AddressColumns> = self
+            .readers
+            .all(
+                sqlx::query_as(
+                    "SELECT * FROM ums_member_receive_address WHERE member_id = ? ORDER BY default_status DESC, id",
+                )
+                .bind(user_id.0),
+            )
+            .await?;
+        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
+    }
+
+    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
+        let rows: Vec<AddressColumns> = self
+            .readers
+            .all(
+                sqlx::query_as(
+                    "SELECT * FROM ums_member_receive_address
+                     WHERE member_id IN (SELECT value FROM jsonb_each(?)) AND default_status = 1",
+                )
+                .bind(list(user_ids)),
+            )
+            .await?;
+        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
+    }
+
+    async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError> {
+        let rows: Vec<(i64, i64)> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT sku_id, quantity FROM oms_cart_item WHERE member_id = ? ORDER BY sku_id")
+                    .bind(user_id.0),
+            )
+            .await?;
+        rows.into_iter().map(cart_item).collect()
+    }
+}

@@ -1,0 +1,12 @@
+//! The PostgreSQL adapter.
+
+mod contract;
+mod database;
+mod ledger;
+mod nodes;
+mod opening;
+mod outage;
+mod plans;
+mod races;
+mod refund_races;
+mod schema;
