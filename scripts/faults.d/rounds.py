@@ -18,6 +18,7 @@ SETTLE_SECONDS = 45
 # `seckill audit` leaves out orders younger than this (DESIGN rule 16).
 AUDIT_EXEMPT_SECONDS = 30
 STOP_LIMIT_SECONDS = 20
+# Longer than the permits of a node that was killed stay taken (5 s, HOLD_LIFE of the actors).
 PROBE_SECONDS = 8
 # Buyers of the probes, who take no part in the load: each asks until one of its attempts was answered.
 PROBERS = range(900, 1000)

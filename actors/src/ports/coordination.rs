@@ -10,7 +10,9 @@ use tokio::sync::broadcast;
 use crate::domain::{OrderSn, SaleId, UserId};
 
 /// A hold that nobody ended (its node died) is live for so long, then no longer subtracted by [`Coordination::reconcile`].
-pub const HOLD_LIFE: Duration = Duration::from_secs(30);
+/// A little longer than a commit may take: until it is over, the last units of a sale can be what a dead node held, and
+/// nobody gets them. Too short costs nothing but a refusal by the store, which counts.
+pub const HOLD_LIFE: Duration = Duration::from_secs(5);
 
 /// What the semaphore said about one buyer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
