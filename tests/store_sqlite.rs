@@ -316,7 +316,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let (file, _) = phones().await;
     let mut stranger = file.stranger().await;
     let mut scans = Vec::new();
-    for statement in stores::statements("src/store/sqlite") {
+    for statement in stores::statements("sqlite", "IN (SELECT value FROM jsonb_each($1))") {
         let explain = sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
         let steps: Vec<(i64, i64, i64, String)> = explain.fetch_all(&mut stranger).await.expect(&statement);
         for (.., step) in steps {

@@ -17,8 +17,8 @@ use sqlx::{Connection, Postgres};
 use super::connection::{self, NOW, Row, Select, Statement, commit_error, store_error};
 use super::rows::{StockColumns, stock_row};
 use super::{
-    PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, orders, outbox,
-    payments, refunds, requests, returns, sale_life, stock,
+    PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, messages, orders,
+    outbox, payments, refunds, requests, returns, sale_life, stock,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -59,6 +59,11 @@ impl<'c> Transaction<'c> {
             sales: HashSet::new(),
             returns: HashSet::new(),
         }
+    }
+
+    /// Whether the request was there when the orders were locked. One that was not, nobody who asks can have heard of.
+    pub(super) fn has_locked_return(&self, return_id: i64) -> bool {
+        self.returns.contains(&return_id)
     }
 
     /// All rows of a query.

@@ -9,8 +9,9 @@ use actors::domain::{OrderSn, WareSkuId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{LockResolved, LockStock, ResolveLocks, StockLocks};
 
+use super::bulk::add_undrawn;
 use super::commit::Transaction;
-use super::flash_sales::{add_released, add_undrawn};
+use super::flash_sales::add_released;
 use super::rows::{column, expect_rows, ms, numbers, order_sn};
 use super::stock::{self, insert_ledger};
 use crate::store::batch::Placed;

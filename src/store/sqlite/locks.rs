@@ -7,8 +7,9 @@ use actors::domain::{OrderSn, SkuId, WareSkuId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{LockResolved, LockStock, ResolveLocks, StockLock, StockLocks};
 
+use super::bulk::add_undrawn;
 use super::commit::Transaction;
-use super::flash_sales::{add_released, add_undrawn};
+use super::flash_sales::add_released;
 use super::rows::{Rows, expect_rows, list, order_sn};
 use super::stock::{self, insert_ledger, read_free, undo_attempt};
 use crate::store::batch::Placed;
