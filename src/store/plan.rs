@@ -53,6 +53,7 @@ const fn touches(unit: &WriteUnit) -> Touches {
         WriteUnit::EditSale(_) => (0, SALES),
         WriteUnit::SetReceiver(_) => (0, ORDERS),
         WriteUnit::PruneRequests(_) => (0, REQUESTS),
+        WriteUnit::PruneMessages(_) => (0, OUTBOX | INBOX | PARKED),
         WriteUnit::TakePayment(_) | WriteUnit::SettleRefund(_) => (0, ORDERS | PAYMENTS),
         WriteUnit::CloseOrders(_) | WriteUnit::IssuePayPage(_) => (0, ORDERS),
         WriteUnit::AnnouncePaid(_) => (ORDERS, INBOX),

@@ -139,7 +139,8 @@ impl<'u> Wanted<'u> {
             | WriteUnit::RetryDelivery(_)
             | WriteUnit::Park(_)
             | WriteUnit::Replay(_)
-            | WriteUnit::PruneRequests(_) => {}
+            | WriteUnit::PruneRequests(_)
+            | WriteUnit::PruneMessages(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::flash_sales::{held_by, is_open, is_waiting};
 use super::stock::is_lapsed;
-use super::tables::{Lock, Tables};
+use super::tables::{Lock, Outgoing, Tables};
 use crate::domain::flash_sale::{FlashSale, Grant, GrantState, SaleState};
 use crate::domain::order::{Order, OrderHistory, OrderStatus, close_due_at};
 use crate::domain::payment::{PendingRefund, Refund};
@@ -351,7 +351,8 @@ impl CatalogReads for MemoryStore {
 impl MessageReads for MemoryStore {
     async fn unpublished(&self, older_ms: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
         let (tables, now) = (self.tables(), self.now_ms());
-        let waiting = tables.outbox.iter().filter(|row| !row.published && is_older(row.created_at, older_ms, now));
+        let is_waiting = |row: &&Outgoing| row.published_at.is_none() && is_older(row.created_at, older_ms, now);
+        let waiting = tables.outbox.iter().filter(is_waiting);
         let rows = waiting.map(|row| OutboxRow { message: row.message.clone(), created_at: row.created_at });
         Ok(rows.take(limit).collect())
     }

@@ -235,6 +235,9 @@ macro_rules! store_contract {
                 the_queue_is_read_in_pages,
                 a_message_is_parked_once,
                 a_parked_message_is_replayed_once,
+                published_messages_are_forgotten,
+                seen_messages_are_forgotten,
+                replayed_messages_are_forgotten,
             ],
             reads: [
                 the_store_knows_the_time,

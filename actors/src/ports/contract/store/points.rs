@@ -1,7 +1,7 @@
 //! [`AnnouncePaid`] and [`AddPoints`].
 
 use super::StoreFixture;
-use super::values::{credit, foreign, items, named, outcome, packed, payment};
+use super::values::{announcing, credit, foreign, items, named, outcome, packed, payment};
 use super::world::{ALICE, BOB, NORTH, PHONE, RULES, World};
 use crate::domain::events::{BoundPlus, RoutingKey};
 use crate::domain::invariants::check;
@@ -13,10 +13,6 @@ use crate::ports::store::units::{AddPoints, AnnouncePaid};
 
 /// A buyer who is no member.
 const STRANGER: UserId = UserId(77);
-
-fn announcing(message_id: &str, order_sns: &[&OrderSn]) -> AnnouncePaid {
-    AnnouncePaid { message_id: message_id.into(), order_sns: order_sns.iter().copied().cloned().collect() }
-}
 
 fn crediting(credits: &[(&OrderSn, UserId, i64)]) -> AddPoints {
     AddPoints {
