@@ -57,7 +57,7 @@ const fn touches(unit: &WriteUnit) -> Touches {
         WriteUnit::TakePayment(_) | WriteUnit::SettleRefund(_) => (0, ORDERS | PAYMENTS),
         WriteUnit::CloseOrders(_) | WriteUnit::IssuePayPage(_) => (0, ORDERS),
         WriteUnit::AnnouncePaid(_) => (ORDERS, INBOX),
-        WriteUnit::AddPoints(_) => (ORDERS | PAYMENTS, POINTS),
+        WriteUnit::AddPoints(_) => (ORDERS, POINTS | PAYMENTS),
         WriteUnit::ShipOrder(_) => (0, ORDERS),
         WriteUnit::ReceiveOrders(_) => (0, ORDERS | PAYMENTS),
         WriteUnit::RefundOrder(_) => (0, ORDERS | PAYMENTS | POINTS | STOCK),

@@ -191,6 +191,8 @@ macro_rules! store_contract {
                 points_are_credited_once,
                 only_buyers_of_paid_orders_earn,
                 unknown_orders_and_members_are_credited,
+                missing_points_are_listed,
+                points_before_the_payment_are_not_missing,
             ],
             fulfilling: [
                 a_paid_order_is_shipped,
