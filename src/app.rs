@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web::Data;
+use actors::bridge::Pruner;
 use actors::domain::invariants;
 use anyhow::Context;
 use async_trait::async_trait;
@@ -100,7 +101,8 @@ pub async fn serve_with(config: Config, started: impl FnOnce(&PublicSide) -> any
     let forgetting = stop.clone();
     let mut helpers =
         vec![tokio::spawn(async move { limits.run(forgetting).await }), tokio::spawn(metrics.run_upkeep(stop.clone()))];
-    helpers.push(tokio::spawn(upkeep::forget_old_keys(inside.orders.clone(), stop.clone())));
+    let pruner = Pruner::new(inside.writer.clone(), upkeep::prune_settings(&config.retention));
+    helpers.push(tokio::spawn(upkeep::forget_what_is_old(inside.orders.clone(), pruner, stop.clone())));
     if let Some(sandbox) = payment.sandbox {
         helpers.push(tokio::spawn(gateway::sandbox::notifier::run(sandbox, stop.clone())));
     }

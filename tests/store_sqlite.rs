@@ -309,7 +309,8 @@ async fn the_queue_is_read_in_pages_by_due_time_and_id() {
 }
 
 /// Statements that read a short table, or all of what they ask for.
-const WHOLE: [&str; 1] = ["SCAN l USING INDEX wms_stock_lock_open"];
+const WHOLE: [&str; 2] =
+    ["SCAN l USING INDEX wms_stock_lock_open", "SCAN oms_refund_info USING INDEX oms_refund_info_pending"];
 
 #[tokio::test]
 async fn every_statement_finds_its_rows_by_an_index() {

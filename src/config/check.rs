@@ -184,6 +184,10 @@ fn check_store(config: &Config, checks: &mut Checks) {
     checks.range("stock.idle_stop", config.stock.idle_stop, MILLISECOND..=DAY);
     checks.range("bus.items_per_message", config.bus.items_per_message, 1..=1024);
     checks.range("bus.relay_queue", config.bus.relay_queue, 1..=100_000);
+    let retention = &config.retention;
+    checks.range("retention.published", retention.published, MINUTE..=3650 * DAY);
+    checks.range("retention.seen", retention.seen, DAY..=3650 * DAY);
+    checks.range("retention.replayed", retention.replayed, MINUTE..=3650 * DAY);
 }
 
 fn check_auth(config: &Config, checks: &mut Checks) {

@@ -46,6 +46,8 @@ pub struct Config {
     pub admission: Admission,
     /// Messages.
     pub bus: Bus,
+    /// How long what is done with is kept.
+    pub retention: Retention,
     /// Demo data and login.
     pub demo: Demo,
     /// The payment sandbox.
@@ -365,6 +367,21 @@ pub struct Bus {
     pub items_per_message: usize,
     /// Batches that may wait for the relay.
     pub relay_queue: usize,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Outbox rows, from when they were published.
+    #[serde(with = "values::duration")]
+    pub published: Duration,
+    /// Inbox rows.
+    #[serde(with = "values::duration")]
+    pub seen: Duration,
+    /// Parked messages, from when they were replayed.
+    #[serde(with = "values::duration")]
+    pub replayed: Duration,
 }
 
 /// `[demo]`

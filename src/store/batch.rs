@@ -99,6 +99,7 @@ macro_rules! carry_out_group {
                 RestockSale => sale_life::restock,
                 SetReceiver => orders::set_receiver,
                 PruneRequests => requests::prune,
+                PruneMessages => outbox::prune,
             ],
         }
     };

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 
 /// Tables that grow with every sale.
-pub const BIG: [&str; 10] = [
+pub const BIG: [&str; 12] = [
     "oms_order",
     "oms_order_item",
     "oms_order_operate_history",
     "oms_payment_info",
+    "oms_refund_info",
+    "oms_order_return_apply",
     "wms_stock_lock",
     "wms_stock_ledger",
     "sms_flash_sale_grant",

@@ -62,6 +62,9 @@ pub struct FlashSaleSettings {
     pub commit_timeout: Duration,
     /// Longest call of the coordination.
     pub coordination_timeout: Duration,
+    /// Longest rebuild of the permits: it carries every holder of the sale, and buyers wait for it no longer than
+    /// `attempt_timeout`.
+    pub rebuild_timeout: Duration,
     /// How often open sales and the store's clock are read.
     pub refresh_every: Duration,
     /// How often the permits of live sales are set from the store.
@@ -93,6 +96,7 @@ impl Default for FlashSaleSettings {
             store_timeout: Duration::from_secs(2),
             commit_timeout: Duration::from_secs(4),
             coordination_timeout: Duration::from_millis(500),
+            rebuild_timeout: Duration::from_secs(5),
             refresh_every: Duration::from_millis(500),
             reconcile_every: Duration::from_secs(1),
             ended_gates: 256,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use crate::domain::events::BoundPlus;
 use crate::domain::flash_sale::{FlashSale, Grant};
 use crate::domain::invariants::Facts;
 use crate::domain::order::{Order, OrderHistory};
@@ -301,6 +302,7 @@ pass_on! { MemberReads:
     members(user_ids: &[UserId]) -> Vec<Member>;
     addresses(user_id: UserId) -> Vec<Address>;
     default_addresses(user_ids: &[UserId]) -> Vec<Address>;
+    missing_points(older_ms: i64, limit: usize) -> Vec<BoundPlus>;
     cart(user_id: UserId) -> Vec<CartItem>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actors::domain::flash_sale::{FlashSale, NewFlashSale};
@@ -25,6 +25,7 @@ use actors::writer::WriterSettings;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 
 pub const SKU: SkuId = SkuId(49);
 pub const STOCK: i64 = 1_000;
@@ -45,6 +46,8 @@ pub struct Flaky {
     pub keeps_permits: AtomicBool,
     /// The next `try_acquire` panics.
     pub panics: AtomicBool,
+    /// How long a rebuild takes.
+    pub rebuild_ms: AtomicU64,
     pub calls: AtomicUsize,
 }
 
@@ -81,6 +84,7 @@ impl Coordination for Flaky {
 
     async fn rebuild(&self, content: &SemaphoreContent) -> Result<bool, CoordinationError> {
         self.reach()?;
+        sleep(Duration::from_millis(self.rebuild_ms.load(Ordering::SeqCst))).await;
         self.inner.rebuild(content).await
     }
 

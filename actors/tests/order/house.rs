@@ -323,7 +323,7 @@ impl House {
     }
 
     /// Delivers every message that is due, each as often and all in the order that the dice say, until there is none.
-    /// When `lossy`, some that the sweep makes up for are lost.
+    /// When `lossy`, some are lost: the sweep makes up for them.
     pub async fn deliver_rolled(&self, dice: &Dice, most_copies: usize, lossy: bool) {
         loop {
             let due = self.take_outbox().await;
@@ -332,7 +332,7 @@ impl House {
             }
             let mut arrivals: Vec<&Message> = Vec::new();
             for message in &due {
-                let is_lost = lossy && has_net(message.key) && dice.one_in(4);
+                let is_lost = lossy && dice.one_in(4);
                 arrivals.extend(vec![message; if is_lost { 0 } else { 1 + dice.below(most_copies) }]);
             }
             dice.shuffle(&mut arrivals);
@@ -371,6 +371,18 @@ impl House {
         self.deliver_times(1).await;
     }
 
+    /// Delivers every message that is due, until there is none, but for those of this key, which are lost.
+    pub async fn deliver_but(&self, lost: RoutingKey) {
+        loop {
+            let due = self.take_outbox().await;
+            if due.is_empty() {
+                return;
+            }
+            due.iter().filter(|message| message.key != lost).for_each(|message| self.bus.hand_out(message));
+            self.bus.settled().await;
+        }
+    }
+
     /// Everything that is due is lost; how many messages of each key.
     pub async fn lose_messages(&self) -> Vec<RoutingKey> {
         self.take_outbox().await.into_iter().map(|message| message.key).collect()
@@ -400,11 +412,6 @@ impl House {
         let parked = self.memory.parked(usize::MAX).await.unwrap();
         assert!(parked.is_empty(), "{parked:?}");
     }
-}
-
-/// What the sweep finds in the store by itself.
-fn has_net(key: RoutingKey) -> bool {
-    !matches!(key, RoutingKey::OrderSuccess | RoutingKey::BoundPlus)
 }
 
 fn quick() -> DispatchSettings {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::domain::events::{BoundPlus, OrderRef};
+use actors::domain::events::{BoundPlus, OrderRef, RoutingKey};
 use actors::domain::order::OrderStatus;
 use actors::domain::payment::{PaymentState, TradeStatus};
 use actors::domain::reject::{Failure, Reject};
@@ -40,6 +40,27 @@ async fn closed(house: &House) -> OrderSn {
     house.orders.cancel(ALICE, &order_sn).await.unwrap();
     house.deliver().await;
     order_sn
+}
+
+#[actix::test]
+async fn points_whose_message_was_lost_come_by_the_sweep_once() {
+    for lost in [RoutingKey::OrderSuccess, RoutingKey::BoundPlus] {
+        let house = House::open(&[5]).await;
+        let order_sn = unpaid(&house).await;
+        house.deliver().await;
+        house.pay(&order_sn).await;
+        house.deliver_but(lost).await;
+        assert_eq!(points(&house).await, (1000, 0), "{lost:?} is lost");
+        for _ in 0..2 {
+            house.sweep_and_deliver().await;
+            assert_eq!(points(&house).await, (1000 + 20_000, 20_000), "{lost:?}");
+        }
+        let late = BoundPlus { user_id: ALICE, integration: 20_000, growth: 20_000, order_token: order_sn };
+        assert_eq!(house.apply(EffectBatch::BoundPlus(vec![late])).await, [Handled::Done]);
+        assert_eq!(points(&house).await, (1000 + 20_000, 20_000), "the message comes after all");
+        assert_eq!(house.units(PHONE).await, (3, 0));
+        house.assert_at_rest().await;
+    }
 }
 
 #[actix::test]

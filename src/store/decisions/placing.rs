@@ -113,6 +113,7 @@ impl<'u> Placing<'u> {
             line: line.clone(),
             sale_id: None,
             lease_until: None,
+            is_first: false,
         };
         self.saved().flat_map(|unit| unit.locks.iter().map(move |line| lock(unit, line))).collect()
     }

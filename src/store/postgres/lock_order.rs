@@ -8,7 +8,7 @@
 //! - a sale: its state, epoch, counters and grants;
 //! - an allotment: its undrawn units, and whether the sale's grants have orders;
 //! - a stock row: its units and the locks on it. All rows of a SKU are locked, so an owner that asks two nodes at once,
-//!   and is given different warehouses by them, is still seen;
+//!   and is given different warehouses by them, is still seen; one that asks them for different SKUs meets a UNIQUE index;
 //! - a member: the balances.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,7 +139,8 @@ impl<'u> Wanted<'u> {
             | WriteUnit::RetryDelivery(_)
             | WriteUnit::Park(_)
             | WriteUnit::Replay(_)
-            | WriteUnit::PruneRequests(_) => {}
+            | WriteUnit::PruneRequests(_)
+            | WriteUnit::PruneMessages(_) => {}
         }
     }
 

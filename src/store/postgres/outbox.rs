@@ -1,11 +1,11 @@
-//! Leaving messages: the outbox.
+//! Leaving messages: the outbox; and forgetting the spent ones.
 
 use actors::domain::events::Message;
 use actors::ports::store::StoreError;
-use actors::ports::store::units::MarkPublished;
+use actors::ports::store::units::{MarkPublished, PruneMessages, SpentMessages};
 
 use super::commit::Transaction;
-use super::rows::{column, expect_rows};
+use super::rows::{column, expect_rows, limit};
 use crate::store::batch::Placed;
 
 /// Writes outbox rows.
@@ -45,4 +45,28 @@ pub(super) async fn mark_published(
     )
     .await?;
     Ok(vec![(); units.len()])
+}
+
+/// Carries out [`PruneMessages`]. What another node forgets at this moment is left to it. The rows are named by their
+/// place: they are locked, so they stay there, and the planner, which does not know how few they are, cannot join them
+/// with the whole table.
+pub(super) async fn prune(tx: &mut Transaction<'_>, (_, unit): Placed<'_, PruneMessages>) -> Result<usize, StoreError> {
+    let delete = match unit.which {
+        SpentMessages::Published => {
+            "DELETE FROM mq_outbox WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_outbox WHERE published_time <= $1
+                 ORDER BY published_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        SpentMessages::Seen => {
+            "DELETE FROM mq_inbox WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_inbox WHERE create_time <= $1
+                 ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        SpentMessages::Replayed => {
+            "DELETE FROM mq_parked WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_parked WHERE replay_time <= $1
+                 ORDER BY replay_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+    };
+    tx.execute(sqlx::query(delete).bind(tx.at.minus(unit.older_than).0).bind(limit(unit.limit))).await
 }

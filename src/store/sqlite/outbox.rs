@@ -1,11 +1,11 @@
-//! Leaving messages: the outbox.
+//! Leaving messages: the outbox; and forgetting the spent ones.
 
 use actors::domain::events::Message;
 use actors::ports::store::StoreError;
-use actors::ports::store::units::MarkPublished;
+use actors::ports::store::units::{MarkPublished, PruneMessages, SpentMessages};
 
 use super::commit::Transaction;
-use super::rows::{Rows, expect_rows, list};
+use super::rows::{Rows, expect_rows, limit, list};
 use crate::store::batch::Placed;
 
 /// Writes outbox rows.
@@ -45,4 +45,26 @@ pub(super) async fn mark_published(
     )
     .await?;
     Ok(vec![(); units.len()])
+}
+
+/// Carries out [`PruneMessages`].
+pub(super) async fn prune(tx: &mut Transaction<'_>, (_, unit): Placed<'_, PruneMessages>) -> Result<usize, StoreError> {
+    let delete = match unit.which {
+        SpentMessages::Published => {
+            "DELETE FROM mq_outbox WHERE id IN (
+                 SELECT id FROM mq_outbox WHERE published_time <= $1
+                 ORDER BY published_time LIMIT $2)"
+        }
+        SpentMessages::Seen => {
+            "DELETE FROM mq_inbox WHERE (consumer, message_id) IN (
+                 SELECT consumer, message_id FROM mq_inbox WHERE create_time <= $1
+                 ORDER BY create_time LIMIT $2)"
+        }
+        SpentMessages::Replayed => {
+            "DELETE FROM mq_parked WHERE id IN (
+                 SELECT id FROM mq_parked WHERE replay_time <= $1
+                 ORDER BY replay_time LIMIT $2)"
+        }
+    };
+    tx.execute(sqlx::query(delete).bind(tx.at.minus(unit.older_than).0).bind(limit(unit.limit))).await
 }

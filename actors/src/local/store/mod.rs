@@ -126,7 +126,7 @@ fn apply(tables: &mut Tables, batch: &mut Batch, unit: &WriteUnit) -> Result<Uni
             UnitOutcome::RemoveCartItems(())
         }
         WriteUnit::MarkPublished(unit) => {
-            messages::mark_published(tables, unit);
+            messages::mark_published(tables, batch, unit);
             UnitOutcome::MarkPublished(())
         }
         WriteUnit::Enqueue(unit) => {
@@ -151,6 +151,7 @@ fn apply(tables: &mut Tables, batch: &mut Batch, unit: &WriteUnit) -> Result<Uni
         WriteUnit::RestockSale(unit) => UnitOutcome::RestockSale(flash_sales::restock(tables, batch, unit)?),
         WriteUnit::SetReceiver(unit) => UnitOutcome::SetReceiver(orders::set_receiver(tables, batch, unit)),
         WriteUnit::PruneRequests(unit) => UnitOutcome::PruneRequests(requests::prune(tables, batch, unit)),
+        WriteUnit::PruneMessages(unit) => UnitOutcome::PruneMessages(messages::prune(tables, batch, unit)),
         WriteUnit::ShipOrder(unit) => UnitOutcome::ShipOrder(fulfilment::ship(tables, batch, unit)),
         WriteUnit::ReceiveOrders(unit) => UnitOutcome::ReceiveOrders(fulfilment::receive(tables, batch, unit)?),
         WriteUnit::RefundOrder(unit) => UnitOutcome::RefundOrder(refunds::refund(tables, batch, unit)?),

@@ -14,7 +14,10 @@ use crate::domain::payment::Receipt;
 use crate::domain::stock::{LockState, Resolution, StockRow};
 use crate::domain::{Money, OrderSn, SaleId, SkuId, Timestamp, UserId, WareId, WareSkuId};
 use crate::ports::store::{KeptRequest, RequestKey};
-pub use editing::{EditSale, PruneRequests, ReceiverChange, RestockSale, SaleEdit, SaleRestock, SetReceiver};
+pub use editing::{
+    EditSale, PruneMessages, PruneRequests, ReceiverChange, RestockSale, SaleEdit, SaleRestock, SetReceiver,
+    SpentMessages,
+};
 
 pub use life::{
     HandleReturn, OrderReceive, OrderRefund, OrderShip, ReceiveOrders, RefundOrder, RequestReturn, ReturnHandling,
@@ -95,6 +98,7 @@ units! {
     RestockSale => SaleRestock,
     SetReceiver => ReceiverChange,
     PruneRequests => usize,
+    PruneMessages => usize,
     ShipOrder => OrderShip,
     ReceiveOrders => Vec<OrderReceive>,
     RefundOrder => OrderRefund,

@@ -191,6 +191,8 @@ macro_rules! store_contract {
                 points_are_credited_once,
                 only_buyers_of_paid_orders_earn,
                 unknown_orders_and_members_are_credited,
+                missing_points_are_listed,
+                points_before_the_payment_are_not_missing,
             ],
             fulfilling: [
                 a_paid_order_is_shipped,
@@ -235,6 +237,9 @@ macro_rules! store_contract {
                 the_queue_is_read_in_pages,
                 a_message_is_parked_once,
                 a_parked_message_is_replayed_once,
+                published_messages_are_forgotten,
+                seen_messages_are_forgotten,
+                replayed_messages_are_forgotten,
             ],
             reads: [
                 the_store_knows_the_time,

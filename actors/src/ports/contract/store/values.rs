@@ -8,7 +8,8 @@ use crate::domain::returns::ReturnCommand;
 use crate::domain::stock::StockRow;
 use crate::domain::{Money, OrderSn, SaleId, SkuId, TradeNo, UserId, WareSkuId};
 use crate::ports::store::units::{
-    CloseOrders, HandleReturn, LockRequest, ReceiveOrders, RefundOrder, RequestReturn, ShipOrder, TakePayment, Unit,
+    AnnouncePaid, CloseOrders, HandleReturn, LockRequest, ReceiveOrders, RefundOrder, RequestReturn, ShipOrder,
+    TakePayment, Unit,
 };
 use crate::ports::store::{Committed, Member, SaleAttribute, Sku};
 
@@ -137,6 +138,11 @@ pub fn trade_no(text: &str) -> TradeNo {
 /// Takes this money.
 pub fn payment(receipt: Receipt) -> TakePayment {
     TakePayment { receipt, notify_id: "notify-1".into() }
+}
+
+/// Sends on what these paid orders need, once for this message.
+pub fn announcing(message_id: &str, order_sns: &[&OrderSn]) -> AnnouncePaid {
+    AnnouncePaid { message_id: message_id.into(), order_sns: order_sns.iter().copied().cloned().collect() }
 }
 
 /// Closes one order at its owner's wish.
