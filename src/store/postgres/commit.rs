@@ -81,7 +81,7 @@ impl<'c> Transaction<'c> {
         connection::execute(self.connection, statement).await
     }
 
-    /// The database's clock. Read after locking: whoever had to wait for a row is later than whoever held it.
+    /// The database's clock, for a batch whose locks did not tell it.
     async fn database_time(&mut self) -> Result<Timestamp, StoreError> {
         let now: Option<(i64,)> = self.optional(sqlx::query_as(NOW)).await?;
         now.map(|(now,)| Timestamp(now)).ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))
@@ -174,10 +174,11 @@ async fn carry_out(
     clock: &StoreClock,
     entropy: &dyn Entropy,
 ) -> Result<(Vec<UnitOutcome>, Vec<Message>), StoreError> {
-    lock_order::lock(tx, units).await?;
-    tx.at = match clock {
-        StoreClock::Given(clock) => clock.now(),
-        StoreClock::Database => tx.database_time().await?,
+    let locked_at = lock_order::lock(tx, units).await?;
+    tx.at = match (clock, locked_at) {
+        (StoreClock::Given(clock), _) => clock.now(),
+        (StoreClock::Database, Some(locked_at)) => locked_at,
+        (StoreClock::Database, None) => tx.database_time().await?,
     };
     let mut outcomes: Vec<Option<UnitOutcome>> = units.iter().map(|_| None).collect();
     for group in plan::plan(units) {

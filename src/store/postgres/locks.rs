@@ -12,67 +12,13 @@ use actors::ports::store::units::{LockResolved, LockStock, ResolveLocks, StockLo
 use super::bulk::add_undrawn;
 use super::commit::Transaction;
 use super::flash_sales::add_released;
-use super::rows::{column, expect_rows, ms, numbers, order_sn};
+use super::rows::{column, expect_rows, numbers, order_sn};
 use super::stock::{self, insert_ledger};
+use super::written::{self, Writes};
 use crate::store::batch::Placed;
 use crate::store::decisions::{
-    HeldColumns, HeldLocks, NewLock, Resolved, StockChange, asked_locks, decide_locking, decide_resolving,
+    HeldColumns, HeldLocks, Resolved, StockChange, asked_locks, decide_locking, decide_resolving,
 };
-
-/// Writes the lock rows of orders.
-pub(super) async fn insert(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> Result<(), StoreError> {
-    if locks.is_empty() {
-        return Ok(());
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO wms_stock_lock
-                     (create_time, modify_time, order_sn, ware_sku_id, sku_id, num, sale_id)
-                 SELECT $1, $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])",
-            )
-            .bind(tx.at.0)
-            .bind(column(locks, |lock| lock.owner.as_str()))
-            .bind(column(locks, |lock| lock.line.ware_sku_id.0))
-            .bind(column(locks, |lock| lock.line.sku_id.0))
-            .bind(column(locks, |lock| i64::from(lock.line.num)))
-            .bind(column(locks, |lock| lock.sale_id.map(|sale_id| sale_id.0))),
-        )
-        .await?;
-    expect_rows("wms_stock_lock", locks.len(), inserted)
-}
-
-/// Writes the lock rows of other systems' owners, which have none yet. Two nodes may lock for one owner at the same time,
-/// each for another SKU, so that no stock row keeps them apart. The first row of an owner is UNIQUE: the batch that comes
-/// second waits here and is then judged again. They are written in the order of their owners, so that two batches meet on
-/// them in one order.
-async fn insert_of_new_owners(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> Result<(), StoreError> {
-    if locks.is_empty() {
-        return Ok(());
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO wms_stock_lock
-                     (create_time, modify_time, order_sn, ware_sku_id, sku_id, num, lease_until, is_first)
-                 SELECT $1, $1, new.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                                                  $7::bigint[]) AS new (order_sn)
-                 ORDER BY new.order_sn ON CONFLICT (order_sn) WHERE is_first = 1 DO NOTHING",
-            )
-            .bind(tx.at.0)
-            .bind(column(locks, |lock| lock.owner.as_str()))
-            .bind(column(locks, |lock| lock.line.ware_sku_id.0))
-            .bind(column(locks, |lock| lock.line.sku_id.0))
-            .bind(column(locks, |lock| i64::from(lock.line.num)))
-            .bind(column(locks, |lock| ms(lock.lease_until)))
-            .bind(column(locks, |lock| i64::from(lock.is_first))),
-        )
-        .await?;
-    if inserted < locks.len() {
-        return Err(StoreError::Transient("another node locks for the same owner".into()));
-    }
-    expect_rows("wms_stock_lock", locks.len(), inserted)
-}
 
 /// Carries out [`LockStock`] units.
 pub(super) async fn lock(
@@ -82,8 +28,10 @@ pub(super) async fn lock(
     let owners = units.iter().flat_map(|(_, unit)| &unit.requests).map(|request| &request.order_sn);
     let owners = lock_owners(tx, numbers(owners)).await?;
     let locking = decide_locking(units, owners, &mut stock::free(tx), tx.at);
-    stock::change(tx, &StockChange::locking(locking.locks.iter().map(|lock| &lock.line))).await?;
-    insert_of_new_owners(tx, &locking.locks).await?;
+    let stock = StockChange::locking(locking.locks.iter().map(|lock| &lock.line)).rows();
+    // Two nodes may lock for one owner at the same time, each for another SKU, so that no stock row keeps them apart. The
+    // first row of an owner is UNIQUE: the batch that comes second waits for it and is then judged again.
+    written::write(tx, Writes { stock: &stock, locks: &locking.locks, ..Writes::default() }).await?;
     Ok(locking.answers)
 }
 
