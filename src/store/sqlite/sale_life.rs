@@ -25,8 +25,8 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
         .optional(
             sqlx::query_as(
                 "INSERT INTO sms_flash_sale
-                     (sku_id, price, count, per_user_limit, start_time, end_time, create_time)
-                 VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                     (sku_id, price, count, per_user_limit, start_time, end_time, challenge, create_time)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             )
             .bind(sale.sku_id.0)
             .bind(sale.price.0)
@@ -34,6 +34,7 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
             .bind(sale.per_user_limit)
             .bind(sale.starts_at.0)
             .bind(sale.ends_at.0)
+            .bind(sale.challenge as i64)
             .bind(tx.at.0),
         )
         .await?;
@@ -112,7 +113,8 @@ pub(super) async fn edit(tx: &mut Transaction<'_>, (_, unit): Placed<'_, EditSal
     let changed = tx
         .execute(
             sqlx::query(
-                "UPDATE sms_flash_sale SET price = ?, count = ?, per_user_limit = ?, start_time = ?, end_time = ?
+                "UPDATE sms_flash_sale SET price = ?, count = ?, per_user_limit = ?, start_time = ?, end_time = ?,
+                     challenge = ?
                  WHERE id = ? AND state = 0",
             )
             .bind(terms.price.0)
@@ -120,6 +122,7 @@ pub(super) async fn edit(tx: &mut Transaction<'_>, (_, unit): Placed<'_, EditSal
             .bind(terms.per_user_limit)
             .bind(terms.starts_at.0)
             .bind(terms.ends_at.0)
+            .bind(terms.challenge as i64)
             .bind(unit.sale_id.0),
         )
         .await?;
