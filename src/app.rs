@@ -178,6 +178,7 @@ impl House<'_> {
             long_poll: config.server.long_poll_timeout,
             foreign_lease: config.stock.foreign_lease,
             per_user_limit: config.flash_sale.per_user_limit,
+            challenge: config.flash_sale.challenge,
             demo: if config.demo_enabled() { Some(own_issuer(config)?) } else { None },
             cookie_name: config.auth.cookie.clone(),
             readiness: self.readiness.clone(),

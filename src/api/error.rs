@@ -51,6 +51,10 @@ pub enum Kind {
     AlreadyReleased,
     /// Another thing is in the way.
     Conflict,
+    /// The sale asks for a solved challenge.
+    ChallengeRequired,
+    /// The solution of a challenge is none.
+    ChallengeFailed,
     /// No unit of the sale remains.
     SoldOut,
     /// The user's share of the sale is used.
@@ -79,7 +83,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Validation,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -100,6 +104,8 @@ impl Kind {
         Self::AlreadyConfirmed,
         Self::AlreadyReleased,
         Self::Conflict,
+        Self::ChallengeRequired,
+        Self::ChallengeFailed,
         Self::SoldOut,
         Self::LimitReached,
         Self::NotStarted,
@@ -137,6 +143,8 @@ impl Kind {
             Self::AlreadyConfirmed => (409, "already-confirmed", "The reservation is sold already"),
             Self::AlreadyReleased => (409, "already-released", "The reservation was given back already"),
             Self::Conflict => (409, "conflict", "Something else is in the way"),
+            Self::ChallengeRequired => (403, "challenge-required", "Solve the sale's challenge first"),
+            Self::ChallengeFailed => (403, "challenge-failed", "The challenge is not solved"),
             Self::SoldOut => (409, "sold-out", "Sold out"),
             Self::LimitReached => (409, "limit-reached", "You took part already"),
             Self::NotStarted => (425, "not-started", "The sale has not started"),

@@ -172,6 +172,8 @@ fn problem_schema() -> Value {
             "return_id": {"type": "string", "description": "conflict: the open return request of the SKU"},
             "returnable": {"type": "integer", "description": "too-many-returned: units that may still be returned"},
             "refundable": {"type": "string", "description": "refund-too-large: what is left of the payment"},
+            "challenge": {"type": "string", "description": "challenge-required: where the challenge is"},
+            "reason": {"type": "string", "enum": ["missing", "invalid", "lapsed", "used", "unsolved"], "description": "challenge-required, challenge-failed: why"},
         },
     })
 }
@@ -213,6 +215,10 @@ fn example(kind: Kind) -> Value {
         Kind::PriceChanged => json!({"expected_total": "10000.00", "detail": "the price changed to 10000.00"}),
         Kind::InsufficientStock => json!({"skus": [{"sku_id": "48", "wanted": 3, "available": 1}]}),
         Kind::LimitReached => json!({"order_sn": "20260101080000123000000000000001"}),
+        Kind::ChallengeRequired => json!({"challenge": "/api/v1/flash-sales/7/challenge", "reason": "missing"}),
+        Kind::ChallengeFailed => {
+            json!({"reason": "lapsed", "detail": "the challenge lapsed, ask for another"})
+        }
         Kind::Conflict => json!({"flash_sale_id": "7", "detail": "flash sale 7 of the same SKU is armed"}),
         Kind::TooManyReturned => json!({"returnable": 1, "detail": "at most 1 units may still be returned"}),
         Kind::RefundTooLarge => json!({"refundable": "88.80", "detail": "at most 88.80 can be refunded"}),

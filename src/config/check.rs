@@ -35,6 +35,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     check_store(config, &mut checks);
     check_auth(config, &mut checks);
     check_order(config, &mut checks);
+    check_challenge(config, &mut checks);
     check_alipay(config, &mut checks);
     check_limits(config, &mut checks);
     checks.problems
@@ -241,6 +242,23 @@ fn check_order(config: &Config, checks: &mut Checks) {
     checks.range("flash_sale.max_batch", sale.max_batch, 1..=1024);
     checks.range("flash_sale.max_waiters", sale.max_waiters, 1..=1_000_000);
     checks.range("flash_sale.max_waiters_per_user", sale.max_waiters_per_user, 1..=10_000);
+}
+
+fn check_challenge(config: &Config, checks: &mut Checks) {
+    let challenge = &config.challenge;
+    // A browser needs minutes for more bits, and no phone is done in time.
+    checks.range("challenge.difficulty_bits", challenge.difficulty_bits, 0..=28);
+    checks.range("challenge.solve_within", challenge.solve_within, SECOND..=HOUR);
+    checks.range("challenge.token_life", challenge.token_life, SECOND..=HOUR);
+    checks.range("challenge.spent_tokens", challenge.spent_tokens, 1..=100_000_000);
+    checks.range("challenge.load_on_percent", challenge.load_on_percent, 0..=100);
+    checks.range("challenge.load_off_percent", challenge.load_off_percent, 1..=100);
+    checks.range("challenge.load_off_after", challenge.load_off_after, SECOND..=HOUR);
+    checks.require(
+        "challenge.load_off_percent",
+        challenge.load_on_percent == 0 || challenge.load_off_percent <= challenge.load_on_percent,
+        "must not be above challenge.load_on_percent",
+    );
 }
 
 fn check_alipay(config: &Config, checks: &mut Checks) {

@@ -104,6 +104,43 @@ test("busy: waits as long as the server asks, then wins with one more request", 
   { expected: [/miaosha\/49 .*503/] },
 ));
 
+test("a sale that asks for work gets it, without a word from the buyer", on({ challengeBits: 12 }, async (page, mock) => {
+  let letGo;
+  mock.beforeToken = new Promise((resolve) => (letGo = resolve));
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "正在验证");
+  await picture(page, "state-working");
+  letGo();
+  await page.locator(".sale .order").waitFor();
+  assert.equal(mock.count("POST", "/miaosha/49"), 2);
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 1);
+}));
+
+test("the page stays alive while it works", on({ challengeBits: 32 }, async (page) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "正在验证");
+  await page.locator("#language").click();
+  await reads(saleResult(page), "small task");
+}));
+
+test("a token that lapsed on its way is earned again", on({ challengeBits: 8, lapsingTokens: 1 }, async (page, mock) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await page.locator(".sale .order").waitFor();
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 2);
+}));
+
+test("sold out while the buyer worked: it is said, and no more work is done", on({ challengeBits: 8, lapsingTokens: 9 }, async (page, mock) => {
+  await openAs(page);
+  mock.instead.push({ path: "/api/v1/flash-sales/7/challenge", status: 409, body: { code: "sold-out", title: "Sold out" } });
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "没有抢到");
+  assert.equal(mock.count("GET", "/api/v1/flash-sales/7/challenge"), 1);
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 0);
+}, { expected: [/challenge .*409/] }));
+
 test("one click is one request while the answer is slow", on({ delayMs: 500 }, async (page, mock) => {
   await openAs(page);
   await page.locator(".buy:enabled").waitFor();

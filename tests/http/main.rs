@@ -7,6 +7,7 @@
 
 mod audit;
 mod bad_input;
+mod challenge;
 mod course;
 mod course_sale;
 mod examples;

@@ -41,6 +41,8 @@ const ROWS: &[(&str, &str, Access)] = &[
     ("post", "/api/order/pay/alipay/success", O),
     ("get", "/api/v1/me", B),
     ("post", "/api/v1/flash-sales/{id}/attempts", B),
+    ("get", "/api/v1/flash-sales/{id}/challenge", B),
+    ("post", "/api/v1/flash-sales/{id}/challenge", B),
     ("get", "/api/v1/cart", B),
     ("put", "/api/v1/cart/lines/{sku_id}", B),
     ("delete", "/api/v1/cart/lines/{sku_id}", B),
@@ -177,6 +179,7 @@ fn with_body(request: RequestBuilder, (method, path, _): &(&str, &str, Access)) 
         "/demo/login" => json!({"userId": 100_000}),
         "/api/v1/cart/lines/{sku_id}" => json!({"quantity": 1}),
         "/api/v1/checkouts" => json!({"items": items}),
+        "/api/v1/flash-sales/{id}/challenge" => json!({"challenge": "x", "nonce": "1"}),
         "/api/v1/orders" => {
             json!({"checkout_token": "x", "total_amount": "1.00", "items": items, "receiver": receiver})
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actors::domain::flash_sale::{FlashSale, NewFlashSale};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale};
 use actors::domain::invariants::{ALWAYS, check};
 use actors::domain::order::Operator;
 use actors::domain::reject::{Failure, Unavailable};
@@ -171,6 +171,7 @@ impl Scene {
             per_user_limit,
             starts_at: now,
             ends_at: now.plus(Duration::from_secs(3_600)),
+            challenge: ChallengeMode::Off,
         }
     }
 
@@ -272,6 +273,7 @@ pub fn tally(told: &[Told]) -> BTreeMap<&'static str, usize> {
             Ok(Attempt::NotStarted) => "not started",
             Ok(Attempt::Ended) => "ended",
             Ok(Attempt::Paused) => "paused",
+            Ok(Attempt::ChallengeRequired(_)) => "challenged",
             Err(Failure::Unavailable(Unavailable::Overloaded)) => "overloaded",
             Err(Failure::Unavailable(Unavailable::Stopping)) => "stopping",
             Err(_) => "unavailable",

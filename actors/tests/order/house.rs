@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::bridge::dispatch::{DispatchSettings, Dispatcher};
 use actors::bridge::{Sweep, SweepSettings};
 use actors::domain::events::{Delays, Message, OrderRef, Queue, RoutingKey};
-use actors::domain::flash_sale::{FlashSale, NewFlashSale};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale};
 use actors::domain::invariants::{ALWAYS, check};
 use actors::domain::order::{Order, OrderStatus, PayType, Receiver};
 use actors::domain::stock::StockRow;
@@ -275,6 +275,7 @@ impl House {
             per_user_limit: 1,
             starts_at: now,
             ends_at: now.plus(HOUR),
+            challenge: ChallengeMode::Off,
         };
         let sale_id = self.flash.create(sale).await.unwrap().id;
         self.flash.arm(sale_id).await.unwrap();

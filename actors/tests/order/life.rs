@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::order::{OrderStatus, PayType};
 use actors::domain::payment::{PaymentState, RefundChannel};
 use actors::domain::returns::ReturnCommand;
@@ -199,6 +199,7 @@ impl Life<'_> {
             per_user_limit: 1 + u32::from(self.dice.one_in(3)),
             starts_at: now,
             ends_at: now.plus(Duration::from_secs(3600)),
+            challenge: ChallengeMode::Off,
         };
         if let Ok(sale) = self.house.flash.create(sale).await {
             // Refused while another one runs, or when too few units are free.

@@ -4,6 +4,7 @@ mod after_sale;
 mod attempts;
 mod cart;
 mod catalog;
+mod challenges;
 mod checkouts;
 mod events;
 mod flash_sales;
@@ -15,7 +16,7 @@ pub mod shapes;
 pub mod wishes;
 
 use actix_web::HttpRequest;
-use actors::domain::OrderSn;
+use actors::domain::{OrderSn, SaleId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::{ApiError, Kind};
@@ -29,6 +30,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(catalog::me)
         .service(flash_sales::list)
         .service(flash_sales::get)
+        .service(challenges::get)
+        .service(challenges::solve)
         .service(attempts::get_status)
         .service(events::events)
         .service(cart::get)
@@ -47,6 +50,11 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(after_sale::refunds)
         .service(after_sale::request_return)
         .service(after_sale::returns);
+}
+
+/// Where the challenge of a sale is.
+pub(in crate::api) fn challenge_path(sale_id: SaleId) -> String {
+    format!("/api/v1/flash-sales/{sale_id}/challenge")
 }
 
 /// An order number of the path; malformed, absent and another's must not be told apart (R24).

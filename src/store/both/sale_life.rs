@@ -26,8 +26,8 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
         .optional(
             sqlx::query_as(
                 "INSERT INTO sms_flash_sale
-                     (sku_id, price, count, per_user_limit, start_time, end_time, create_time)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+                     (sku_id, price, count, per_user_limit, start_time, end_time, challenge, create_time)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
             )
             .bind(sale.sku_id.0)
             .bind(sale.price.0)
@@ -35,6 +35,7 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
             .bind(i64::from(sale.per_user_limit))
             .bind(sale.starts_at.0)
             .bind(sale.ends_at.0)
+            .bind(sale.challenge as i64)
             .bind(tx.at.0),
         )
         .await?;
@@ -99,14 +100,16 @@ pub(super) async fn edit(tx: &mut Transaction<'_>, (_, unit): Placed<'_, EditSal
     let changed = tx
         .execute(
             sqlx::query(
-                "UPDATE sms_flash_sale SET price = $1, count = $2, per_user_limit = $3, start_time = $4, end_time = $5
-                 WHERE id = $6 AND state = 0",
+                "UPDATE sms_flash_sale SET price = $1, count = $2, per_user_limit = $3, start_time = $4, end_time = $5,
+                     challenge = $6
+                 WHERE id = $7 AND state = 0",
             )
             .bind(terms.price.0)
             .bind(terms.count)
             .bind(i64::from(terms.per_user_limit))
             .bind(terms.starts_at.0)
             .bind(terms.ends_at.0)
+            .bind(terms.challenge as i64)
             .bind(unit.sale_id.0),
         )
         .await?;
