@@ -176,6 +176,8 @@ impl House<'_> {
             body_timeout: config.server.body_timeout,
             read_timeout: config.server.request_timeout,
             long_poll: config.server.long_poll_timeout,
+            stream_heartbeat: config.server.stream_heartbeat,
+            stream_lifetime: config.server.stream_lifetime,
             foreign_lease: config.stock.foreign_lease,
             per_user_limit: config.flash_sale.per_user_limit,
             challenge: config.flash_sale.challenge,

@@ -189,6 +189,8 @@ impl Surface {
 pub struct ApiError {
     surface: Surface,
     kind: Kind,
+    /// The path that was asked, where problems name it.
+    instance: Option<String>,
     detail: Option<String>,
     retry_after_seconds: Option<u64>,
     allow: Option<&'static str>,
@@ -198,14 +200,16 @@ pub struct ApiError {
 impl ApiError {
     /// An error for this request.
     pub fn new(request: &HttpRequest, kind: Kind) -> Self {
-        Self::on(Surface::of(request.path()), kind)
+        Self::at(request.path(), kind)
     }
 
-    /// An error for a surface.
-    pub fn on(surface: Surface, kind: Kind) -> Self {
+    /// An error for a path, in the shape of its surface.
+    pub fn at(path: &str, kind: Kind) -> Self {
+        let surface = Surface::of(path);
+        let instance = (surface == Surface::Problem).then(|| path.to_owned());
         let comes_again = matches!(kind.row().0, 429 | 503) || kind == Kind::KeyInProgress;
         let retry_after_seconds = comes_again.then_some(1);
-        Self { surface, kind, detail: None, retry_after_seconds, allow: None, extras: Map::new() }
+        Self { surface, kind, instance, detail: None, retry_after_seconds, allow: None, extras: Map::new() }
     }
 
     /// Says more.
@@ -330,6 +334,7 @@ impl ApiError {
         body.insert("status".into(), json!(status));
         body.insert("code".into(), json!(code));
         body.insert("detail".into(), json!(self.message()));
+        body.insert("instance".into(), json!(self.instance));
         response.content_type("application/problem+json").body(Value::Object(body).to_string())
     }
 }

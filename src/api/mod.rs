@@ -41,7 +41,7 @@ use crate::config::Config;
 use crate::limits::{Admission, Guard, Limits, Refusal, note_standing};
 use crate::shutdown::Readiness;
 pub use admin::audit_json;
-use error::{ApiError, Kind, Surface};
+use error::{ApiError, Kind};
 pub use openapi::{internal_document_json, public_document_json};
 pub use rules::InputRules;
 
@@ -77,6 +77,10 @@ pub struct State {
     pub read_timeout: Duration,
     /// `server.long_poll_timeout`
     pub long_poll: Duration,
+    /// `server.stream_heartbeat`: longest silence of a stream of events.
+    pub stream_heartbeat: Duration,
+    /// `server.stream_lifetime`: longest life of one.
+    pub stream_lifetime: Duration,
     /// `stock.foreign_lease`
     pub foreign_lease: Duration,
     /// `flash_sale.per_user_limit`: when a sale names none.
@@ -205,13 +209,11 @@ pub fn undecodable_path(_: actix_web::error::PathError, request: &HttpRequest) -
 /// Admission and the rate per address, in front of everything on the public listener.
 pub fn guard(config: &Config, limits: Arc<Limits>, admission: Admission) -> Guard {
     Guard::new(config, limits, admission, |request, refusal| {
-        let surface = Surface::of(request.path());
-        let error = match refusal {
-            Refusal::Overloaded { retry_after_secs } => {
-                ApiError::on(surface, Kind::Overloaded).retry_after(retry_after_secs)
-            }
-            Refusal::Limited(limited) => ApiError::on(surface, Kind::RateLimited).retry_after(limited.retry_after_secs),
+        let (kind, seconds) = match refusal {
+            Refusal::Overloaded { retry_after_secs } => (Kind::Overloaded, retry_after_secs),
+            Refusal::Limited(limited) => (Kind::RateLimited, limited.retry_after_secs),
         };
+        let error = ApiError::at(request.path(), kind).retry_after(seconds);
         actix_web::ResponseError::error_response(&error)
     })
 }

@@ -8,9 +8,10 @@ use super::error::{Kind, Surface};
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Operations that nobody has to log in for.
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 12] = [
     "/healthz",
     "/readyz",
+    "/version",
     "/openapi.json",
     "/api/v1/time",
     "/api/v1/skus",
@@ -76,6 +77,7 @@ fn complete_parameters(operation: &mut Value) {
     for parameter in parameters.iter_mut().filter(|parameter| parameter["in"] == "path") {
         let pattern = match parameter["name"].as_str() {
             Some("order_sn" | "reference") => "^[A-Za-z0-9_-]{1,64}$",
+            Some("trade_no") => "^[A-Za-z0-9_-]{1,64}$",
             Some("message_id") => "^[!-~]{1,255}$",
             _ => "^[1-9][0-9]{0,17}$",
         };
@@ -154,13 +156,14 @@ fn problem_schema() -> Value {
     let codes: Vec<&str> = Kind::ALL.iter().map(|kind| kind.row().1).collect();
     json!({
         "type": "object",
-        "required": ["type", "title", "status", "code", "detail"],
+        "required": ["type", "title", "status", "code", "detail", "instance"],
         "properties": {
             "type": {"type": "string", "description": "/problems/ and the code"},
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "code": {"type": "string", "enum": codes},
             "detail": {"type": "string"},
+            "instance": {"type": "string", "description": "the path that was asked"},
             "field": {"type": "string", "description": "validation: which field; empty for the whole body or query"},
             "current_status": {"type": "string", "description": "wrong-state"},
             "allowed": {"type": "array", "items": {"type": "string"}, "description": "wrong-state: what may be done"},
@@ -201,6 +204,7 @@ fn example(kind: Kind) -> Value {
         ("status", json!(status)),
         ("code", json!(code)),
         ("detail", json!(title)),
+        ("instance", json!("/api/v1/orders")),
     ] {
         example.insert(name.to_owned(), value);
     }

@@ -152,12 +152,25 @@ fn check_server(config: &Config, checks: &mut Checks) {
     checks.range("server.disconnect_timeout", server.disconnect_timeout, MILLISECOND..=MINUTE);
     checks.range("server.request_timeout", server.request_timeout, MILLISECOND..=10 * MINUTE);
     checks.range("server.long_poll_timeout", server.long_poll_timeout, MILLISECOND..=10 * MINUTE);
+    // The latch reads its waiters every half a second: a shorter wait may see nothing.
+    checks.range("server.stream_heartbeat", server.stream_heartbeat, SECOND..=MINUTE);
+    checks.range("server.stream_lifetime", server.stream_lifetime, SECOND..=HOUR);
+    checks.require(
+        "server.stream_lifetime",
+        server.stream_lifetime >= server.stream_heartbeat,
+        "must not be shorter than server.stream_heartbeat",
+    );
     checks.range("server.drain_pause", server.drain_pause, Duration::ZERO..=MINUTE);
     checks.range("server.stop_timeout", server.stop_timeout, MILLISECOND..=10 * MINUTE);
     checks.require(
         "server.stop_timeout",
         server.stop_timeout > server.drain_pause,
         "must be longer than server.drain_pause, which is a part of it",
+    );
+    checks.require(
+        "server.stream_heartbeat",
+        server.stream_heartbeat < server.stop_timeout,
+        "must be shorter than server.stop_timeout: a stopping server waits so long for a stream",
     );
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
     checks.require("log.filter", filter.is_ok(), "must be filter directives such as \"info,sqlx=warn\"");

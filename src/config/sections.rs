@@ -101,6 +101,12 @@ pub struct Server {
     /// Longest long poll.
     #[serde(with = "values::duration")]
     pub long_poll_timeout: Duration,
+    /// Longest silence of a stream of events.
+    #[serde(with = "values::duration")]
+    pub stream_heartbeat: Duration,
+    /// Longest life of a stream of events.
+    #[serde(with = "values::duration")]
+    pub stream_lifetime: Duration,
     /// Whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<Network>,
     /// Not ready before the listeners close (R31).

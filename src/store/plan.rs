@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn an_order_made_in_the_batch_stays_between_its_askers() {
         let order_sn = OrderSn::parse("1").expect("grammar");
-        let ask = || WriteUnit::from(IssuePayPage { order_sn: order_sn.clone() });
+        let ask = || WriteUnit::from(IssuePayPage { order_sn: order_sn.clone(), asked: None });
         let make = place_order("1");
         assert_eq!(plan(&[ask(), make.clone(), ask()]), [vec![0], vec![1], vec![2]]);
         let other = place_order("2");

@@ -265,7 +265,7 @@ function withOrder({ mock, response, user }, sn, act) {
 }
 
 function cancel({ mock, response }, order) {
-  if (order.status !== "awaiting_payment") return problem(response, 409, "wrong_state", `not possible in status ${order.status}`);
+  if (!["awaiting_payment", "awaiting_shipment"].includes(order.status)) return problem(response, 409, "wrong_state", `not possible in status ${order.status}`);
   move(mock, order, "closed", "cancelled");
   send(response, 200, shapeOf(order));
 }

@@ -260,6 +260,19 @@ test("an order paid elsewhere refuses a second payment and shows itself", on({},
   await reads(page.locator(".order > .result"), "not possible in status awaiting_shipment");
 }, { expected: [/payments .*409/] }));
 
+test("a paid order that is still here may be cancelled", on({}, async (page, mock) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await page.locator(".order .pay:enabled").waitFor();
+  for (const order of mock.orders.values()) order.status = "awaiting_shipment";
+  await page.goto("/orders");
+  await page.locator('.order[data-status="awaiting_shipment"] .cancel').click();
+  await reads(page.locator(".order .cancelling"), "已付款将全额退回");
+  await page.locator(".order .cancel-yes").click();
+  await page.locator('.order[data-status="closed"]').waitFor();
+  assert.equal(await page.locator(".order .cancel").count(), 0);
+}));
+
 test("orders come page by page", on({}, async (page, mock) => {
   const one = { user: 1, history: [], status: "completed", total_amount: "1.00", pay_amount: "1.00", currency: "CNY", items: [], receiver: {}, created_at: "2026-01-01T00:00:00Z", pay_before: null };
   for (let index = 0; index < 45; index += 1) mock.orders.set(String(index), { ...one, order_sn: String(index) });

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{Answer, Buyer, Server, Staff, send, until};
+use crate::support::{Answer, Buyer, Server, Staff, fresh_key, send, until};
 
 /// Few bits, so that the tests work little.
 const EASY: (&str, &str) = ("challenge.difficulty_bits", "6");
@@ -49,10 +49,7 @@ async fn attempt(buyer: &Buyer, path: &str, token: Option<&str>, key: Option<&st
     if let Some(token) = token {
         request = request.header("seckill-path-token", token);
     }
-    if let Some(key) = key {
-        request = request.header("idempotency-key", key);
-    }
-    send(request).await
+    send(request.header("idempotency-key", key.map_or_else(fresh_key, str::to_owned))).await
 }
 
 async fn v1(buyer: &Buyer, sale: &str, token: Option<&str>) -> Answer {
@@ -116,7 +113,8 @@ async fn a_token_is_for_one_sale_untouched_and_for_a_short_time() {
     }
     let bytes = reqwest::header::HeaderValue::from_bytes(b"\xe8\xae\xa2").unwrap();
     let request = buyer.request(Method::POST, &format!("/api/v1/flash-sales/{id}/attempts"));
-    assert_required(&send(request.header("seckill-path-token", bytes)).await, &id, "invalid");
+    let request = request.header("idempotency-key", fresh_key()).header("seckill-path-token", bytes);
+    assert_required(&send(request).await, &id, "invalid");
     let issued = buyer.get("/api/v1/time").await.json();
     until("its time is over", async || {
         let now = buyer.get("/api/v1/time").await.json();

@@ -214,8 +214,13 @@ impl Scene {
     /// Closes an unpaid order and releases its unit, as the close worker and the stock actor do.
     pub async fn close(&self, order_sn: &OrderSn) {
         let order_sns = vec![order_sn.clone()];
-        let close =
-            CloseOrders { order_sns: order_sns.clone(), operator: Operator::System, note: "".into(), when_due: false };
+        let close = CloseOrders {
+            order_sns: order_sns.clone(),
+            operator: Operator::System,
+            note: "".into(),
+            when_due: false,
+            asked: None,
+        };
         self.shop.writer.commit(close).await.unwrap();
         let release = ResolveLocks { sku_id: SKU, way: Resolution::Release, order_sns, lapsed_only: false };
         self.shop.writer.commit(release).await.unwrap();

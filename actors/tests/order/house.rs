@@ -231,7 +231,7 @@ impl House {
     /// The same, received.
     pub async fn completed(&self, user: UserId, wants: &[(SkuId, u32)]) -> OrderSn {
         let order_sn = self.shipped(user, wants).await;
-        self.orders.receive(user, &order_sn).await.unwrap();
+        self.orders.receive(user, &order_sn, None).await.unwrap();
         order_sn
     }
 

@@ -155,7 +155,7 @@ pub(super) async fn list(
     for sale in &sales {
         data.push(counted(&request, &state, sale).await?);
     }
-    Ok(HttpResponse::Ok().json(Page { data, next_cursor, has_more }))
+    Ok(pages::answer(&request, Page { data, next_cursor, has_more }, "no-store"))
 }
 
 /// One sale with its counts.

@@ -13,7 +13,7 @@ use crate::api::State;
 use crate::api::course::shapes::canonical_id;
 use crate::api::error::{ApiError, Kind};
 use crate::api::extract::{Login, Query, identify};
-use crate::api::keys::MaybeKey;
+use crate::api::keys::Key;
 use crate::limits::release_permit;
 
 /// An attempt.
@@ -41,7 +41,7 @@ impl AttemptV1 {
 
 /// Tries to win one unit; decided before the answer. The same `Idempotency-Key` again is the same attempt.
 #[utoipa::path(tag = "v1",
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
+    params(("id" = String, Path), ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
         ("Seckill-Path-Token" = Option<String>, Header, description = "what a solved challenge earned, where one is asked for")),
     responses((status = 202, description = "won; the order is being made", body = AttemptV1,
             headers(("Location" = String, description = "where to ask for the order"))),
@@ -56,11 +56,11 @@ pub(super) async fn attempt(
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let buyer = identify(&request, true)?;
-    let key = MaybeKey::of(&request)?.0;
+    let key = Key::of(&request)?.0;
     let gate = canonical_id(&path)
         .and_then(|id| state.sales.gate(SaleId(id)))
         .ok_or_else(|| ApiError::new(&request, Kind::NotFound))?;
-    match state.try_to_win(&request, &gate, buyer.user_id, key.as_deref()).await? {
+    match state.try_to_win(&request, &gate, buyer.user_id, Some(&key)).await? {
         Attempt::Won(order_sn) => Ok(HttpResponse::Accepted()
             .insert_header(("location", format!("/api/v1/attempts/{order_sn}")))
             .insert_header(("cache-control", "no-store"))

@@ -85,8 +85,9 @@ async fn carry_out(
     for group in plan::plan(units) {
         carry_out_group!(tx, units, group, outcomes);
     }
-    let messages = tx.write_outbox(entropy).await?;
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
+    requests::keep_asked(tx, units, &outcomes).await?;
+    let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

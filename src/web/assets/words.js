@@ -117,6 +117,7 @@ export const WORDS = {
   "order.pay": { zh: "去支付", en: "Pay" },
   "order.cancel": { zh: "取消订单", en: "Cancel order" },
   "order.cancel.really": { zh: "确定取消？", en: "Really cancel?" },
+  "order.cancel.refund": { zh: "确定取消？已付款将全额退回。", en: "Really cancel? All you paid goes back." },
   "order.cancel.yes": { zh: "确定取消", en: "Yes, cancel" },
   "order.cancel.no": { zh: "保留", en: "Keep it" },
   "order.history": { zh: "订单记录", en: "History" },

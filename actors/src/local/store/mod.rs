@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use crate::domain::events::{Event, Message, pack};
 use crate::domain::{Timestamp, WareSkuId};
 use crate::ports::clock::{Clock, Entropy, message_id};
-use crate::ports::store::units::{UnitOutcome, WriteUnit};
+use crate::ports::store::units::{UnitOutcome, WriteUnit, kept_by};
 use crate::ports::store::{Committed, Store, StoreError, StoreRules};
 #[cfg(feature = "contract")]
 pub use fixture::MemoryFixtures;
@@ -65,7 +65,14 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         let mut copy = tables.clone();
         let mut batch = Batch::new(self.now_ms(), self.rules);
-        let outcomes = units.iter().map(|unit| apply(&mut copy, &mut batch, unit)).collect::<Result<_, _>>()?;
+        let mut outcomes = Vec::with_capacity(units.len());
+        for unit in units {
+            let outcome = apply(&mut copy, &mut batch, unit)?;
+            if let Some((asked, subject)) = kept_by(unit, &outcome) {
+                requests::keep_new(&mut copy, &batch, asked, &subject)?;
+            }
+            outcomes.push(outcome);
+        }
         let mut messages =
             pack(&batch.events, self.rules.items_per_message, || message_id(batch.at, self.entropy.as_ref()));
         messages.append(&mut batch.replayed);

@@ -124,6 +124,15 @@ impl OrderReads for MemoryStore {
         Ok(orders)
     }
 
+    async fn order_counts(&self, user_id: UserId) -> Result<Vec<(OrderStatus, u64)>, StoreError> {
+        let tables = self.tables();
+        let count = |status| {
+            let is_it = |order: &&Order| order.user_id == user_id && order.status == status;
+            (status, tables.orders.values().filter(is_it).count() as u64)
+        };
+        Ok(OrderStatus::ALL.into_iter().map(count).collect())
+    }
+
     async fn order_history(&self, order_sn: &OrderSn) -> Result<Vec<OrderHistory>, StoreError> {
         let tables = self.tables();
         Ok(tables.history.iter().filter(|(owner, _)| owner == order_sn).map(|(_, row)| row.clone()).collect())

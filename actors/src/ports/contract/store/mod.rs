@@ -262,6 +262,9 @@ macro_rules! store_contract {
                 a_key_makes_one_order,
                 a_key_twice_in_one_batch_makes_one_order,
                 a_refused_order_leaves_its_key_free,
+                a_change_keeps_its_key,
+                a_change_under_a_kept_key_is_undone,
+                a_refused_change_leaves_its_key_free,
                 old_keys_are_forgotten,
             ],
             editing: [

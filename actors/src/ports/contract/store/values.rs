@@ -152,6 +152,7 @@ pub fn cancelling(order_sn: &OrderSn) -> CloseOrders {
         operator: Operator::User,
         note: "cancelled".into(),
         when_due: false,
+        asked: None,
     }
 }
 
@@ -162,6 +163,7 @@ pub fn timing_out(order_sns: &[OrderSn]) -> CloseOrders {
         operator: Operator::System,
         note: "payment timeout".into(),
         when_due: true,
+        asked: None,
     }
 }
 
@@ -184,6 +186,7 @@ pub fn receiving(order_sn: &OrderSn) -> ReceiveOrders {
         operator: Operator::User,
         note: "received".into(),
         when_due: false,
+        asked: None,
     }
 }
 
@@ -194,6 +197,7 @@ pub fn receiving_due(order_sns: &[OrderSn]) -> ReceiveOrders {
         operator: Operator::System,
         note: "received by time".into(),
         when_due: true,
+        asked: None,
     }
 }
 
@@ -205,6 +209,7 @@ pub fn refunding(order_sn: &OrderSn) -> RefundOrder {
         request_no: whole_request_no(order_sn),
         operator: Operator::Admin,
         note: "refunded".into(),
+        asked: None,
     }
 }
 
@@ -227,6 +232,7 @@ pub fn returning(order_sn: &OrderSn, user_id: UserId, quantity: u32) -> RequestR
         reason: "does not fit".into(),
         description: "too large".into(),
         window: RETURN_WINDOW,
+        asked: None,
     }
 }
 
