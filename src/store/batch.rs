@@ -99,6 +99,14 @@ macro_rules! carry_out_group {
                 RestockSale => sale_life::restock,
                 SetReceiver => orders::set_receiver,
                 PruneRequests => requests::prune,
+                CreateWebhook => webhooks::create,
+                EditWebhook => webhooks::edit,
+                DeleteWebhook => webhooks::delete,
+                RotateWebhook => webhooks::rotate,
+                ClaimDeliveries => webhooks::claim,
+                SettleDelivery => webhooks::settle,
+                Redeliver => webhooks::redeliver,
+                PruneDeliveries => webhooks::prune,
             ],
         }
     };

@@ -24,4 +24,5 @@ mod support;
 mod v1;
 mod v1_admin;
 mod v1_orders;
+mod webhooks;
 mod wrong_values;

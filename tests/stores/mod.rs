@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Tables that grow with every sale.
-pub const BIG: [&str; 10] = [
+pub const BIG: [&str; 11] = [
     "oms_order",
     "oms_order_item",
     "oms_order_operate_history",
@@ -15,6 +15,7 @@ pub const BIG: [&str; 10] = [
     "ums_integration_change_history",
     "mq_outbox",
     "mq_inbox",
+    "webhook_delivery",
 ];
 
 /// The statements of an adapter that read or change rows where they are, taken from its source.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors::domain::events::Message;
 use actors::domain::stock::StockRow;
+use actors::domain::webhook::EventSet;
 use actors::domain::{SaleId, Timestamp, WareSkuId};
 use actors::ports::clock::Entropy;
 use actors::ports::store::units::{UnitOutcome, WriteUnit};
@@ -14,11 +15,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Postgres};
 
-use super::connection::{self, NOW, Row, Select, Statement, commit_error, store_error};
+use super::connection::{self, Row, Select, Statement, commit_error, store_error};
 use super::rows::{StockColumns, stock_row};
 use super::{
     PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, orders, outbox,
-    payments, refunds, requests, returns, sale_life, stock,
+    payments, refunds, requests, returns, sale_life, stock, webhooks,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -31,6 +32,10 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// Whatever the server's default isolation is: the locks are what makes reading and then writing safe, and a
 /// statement must see what was committed while it waited for them.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// The database's clock, as [`super::connection::NOW`] has it, and the event types that an enabled webhook wants.
+const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+        coalesce((SELECT bit_or(events) FROM webhook_endpoint WHERE enabled = 1), 0)";
 
 /// A running transaction.
 pub(super) struct Transaction<'c> {
@@ -46,6 +51,8 @@ pub(super) struct Transaction<'c> {
     pub(super) sales: HashSet<SaleId>,
     /// The return requests whose orders it has locked.
     pub(super) returns: HashSet<i64>,
+    /// The event types that an enabled webhook wants.
+    pub(super) wanted: EventSet,
 }
 
 impl<'c> Transaction<'c> {
@@ -58,6 +65,7 @@ impl<'c> Transaction<'c> {
             stock: BTreeMap::new(),
             sales: HashSet::new(),
             returns: HashSet::new(),
+            wanted: EventSet::NONE,
         }
     }
 
@@ -76,10 +84,17 @@ impl<'c> Transaction<'c> {
         connection::execute(self.connection, statement).await
     }
 
-    /// The database's clock. Read after locking: whoever had to wait for a row is later than whoever held it.
-    async fn database_time(&mut self) -> Result<Timestamp, StoreError> {
-        let now: Option<(i64,)> = self.optional(sqlx::query_as(NOW)).await?;
-        now.map(|(now,)| Timestamp(now)).ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))
+    /// Reads the database's clock, and what webhooks want of what the transaction will do. Read after locking: whoever
+    /// had to wait for a row is later than whoever held it.
+    async fn begin(&mut self, clock: &StoreClock) -> Result<(), StoreError> {
+        let read: Option<(i64, i64)> = self.optional(sqlx::query_as(MOMENT)).await?;
+        let (now, wanted) = read.ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))?;
+        self.wanted = EventSet::from_bits(wanted);
+        self.at = match clock {
+            StoreClock::Given(clock) => clock.now(),
+            StoreClock::Database => Timestamp(now),
+        };
+        Ok(())
     }
 
     /// Notes stock rows as they are after a change.
@@ -170,16 +185,14 @@ async fn carry_out(
     entropy: &dyn Entropy,
 ) -> Result<(Vec<UnitOutcome>, Vec<Message>), StoreError> {
     lock_order::lock(tx, units).await?;
-    tx.at = match clock {
-        StoreClock::Given(clock) => clock.now(),
-        StoreClock::Database => tx.database_time().await?,
-    };
+    tx.begin(clock).await?;
     let mut outcomes: Vec<Option<UnitOutcome>> = units.iter().map(|_| None).collect();
     for group in plan::plan(units) {
         carry_out_group!(tx, units, group, outcomes);
     }
-    let messages = tx.write_outbox(entropy).await?;
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
+    webhooks::record(tx, units, &outcomes, entropy).await?;
+    let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

@@ -139,7 +139,15 @@ impl<'u> Wanted<'u> {
             | WriteUnit::RetryDelivery(_)
             | WriteUnit::Park(_)
             | WriteUnit::Replay(_)
-            | WriteUnit::PruneRequests(_) => {}
+            | WriteUnit::PruneRequests(_)
+            | WriteUnit::CreateWebhook(_)
+            | WriteUnit::EditWebhook(_)
+            | WriteUnit::DeleteWebhook(_)
+            | WriteUnit::RotateWebhook(_)
+            | WriteUnit::ClaimDeliveries(_)
+            | WriteUnit::SettleDelivery(_)
+            | WriteUnit::Redeliver(_)
+            | WriteUnit::PruneDeliveries(_) => {}
         }
     }
 

@@ -38,6 +38,7 @@ mod rows;
 mod sale_life;
 mod stock;
 mod stock_reads;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,6 +29,7 @@ mod rows;
 mod sale_life;
 mod stock;
 mod stock_reads;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;

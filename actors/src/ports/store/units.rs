@@ -4,6 +4,7 @@
 
 mod editing;
 mod life;
+mod webhook;
 
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub use editing::{EditSale, PruneRequests, ReceiverChange, RestockSale, SaleEdit
 pub use life::{
     HandleReturn, OrderReceive, OrderRefund, OrderShip, ReceiveOrders, RefundOrder, RequestReturn, ReturnHandling,
     ReturnRequest, ShipOrder,
+};
+pub use webhook::{
+    ClaimDeliveries, ClaimedDeliveries, CreateWebhook, DeleteWebhook, EditWebhook, PruneDeliveries, Redeliver,
+    Redelivery, RotateWebhook, SettleDelivery, WebhookCreation, WebhookEdit,
 };
 
 /// A kind of change together with its outcome.
@@ -90,7 +95,7 @@ units! {
     RetryDelivery => (),
     Park => (),
     Replay => bool,
-    SettleRefund => bool,
+    SettleRefund => Option<SettledRefund>,
     EditSale => SaleEdit,
     RestockSale => SaleRestock,
     SetReceiver => ReceiverChange,
@@ -100,6 +105,14 @@ units! {
     RefundOrder => OrderRefund,
     RequestReturn => ReturnRequest,
     HandleReturn => ReturnHandling,
+    CreateWebhook => WebhookCreation,
+    EditWebhook => WebhookEdit,
+    DeleteWebhook => bool,
+    RotateWebhook => bool,
+    ClaimDeliveries => ClaimedDeliveries,
+    SettleDelivery => bool,
+    Redeliver => Redelivery,
+    PruneDeliveries => usize,
 }
 
 /// Saves an order with its items, lock rows, counters and messages (DESIGN rule 3).
@@ -548,11 +561,20 @@ pub struct Replay {
 }
 
 /// The gateway confirmed a refund: refund row DONE, history row; a payment that is REFUNDING is REFUNDED, one that is APPLIED
-/// stays so. `false` when it was before.
+/// stays so. `None` when it was before.
 #[derive(Clone, Debug)]
 pub struct SettleRefund {
     /// `out_request_no`.
     pub request_no: String,
+}
+
+/// Outcome of [`SettleRefund`]: whose money is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledRefund {
+    /// The order.
+    pub order_sn: OrderSn,
+    /// Its status, which stays.
+    pub status: OrderStatus,
 }
 
 /// Units that a batch reserved at SKU actors: what the writer settles there once the outcome is known.
