@@ -182,19 +182,20 @@ pub(super) async fn redeliver(
     })
 }
 
-/// Carries out [`PruneDeliveries`]. What another node forgets at this moment is left to it.
+/// Carries out [`PruneDeliveries`]. What another node forgets at this moment is left to it. (An array, for a join might
+/// read the whole table.)
 pub(super) async fn prune(
     tx: &mut Transaction<'_>,
     (_, unit): Placed<'_, PruneDeliveries>,
 ) -> Result<usize, StoreError> {
     tx.execute(
         sqlx::query(
-            "DELETE FROM webhook_delivery WHERE id IN (
+            "DELETE FROM webhook_delivery WHERE id = ANY(ARRAY(
                  SELECT id FROM webhook_delivery AS d
                  WHERE create_time <= $1
                    AND (state <> 0 OR NOT EXISTS (SELECT 1 FROM webhook_endpoint AS e
                                                   WHERE e.id = d.endpoint_id AND e.enabled = 1))
-                 ORDER BY create_time LIMIT $2 FOR UPDATE OF d SKIP LOCKED)",
+                 ORDER BY create_time LIMIT $2 FOR UPDATE OF d SKIP LOCKED))",
         )
         .bind(tx.at.minus(unit.older_than).0)
         .bind(limit(unit.limit)),
