@@ -9,6 +9,7 @@ mod http;
 mod inside;
 mod payment;
 mod upkeep;
+mod webhooks;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -167,6 +168,7 @@ impl House<'_> {
             store: inside.store.clone(),
             writer: inside.writer.clone(),
             replayer: inside.replayer(),
+            webhooks: inside.webhooks.clone(),
             clock: Arc::new(SystemClock),
             auth: Arc::new(Authenticator::load(config)?),
             limits: self.limits.clone(),

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod protocol;
 pub mod stock;
 pub mod supervise;
+pub mod webhook;
 pub mod writer;
 
 #[cfg(any(test, feature = "testkit"))]

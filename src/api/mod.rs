@@ -33,6 +33,7 @@ use actors::order::Orders;
 use actors::ports::clock::Clock;
 use actors::ports::store::{Store, StoreError};
 use actors::stock::StockDirectory;
+use actors::webhook::Webhooks;
 use actors::writer::Writer;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -59,6 +60,8 @@ pub struct State {
     pub writer: Writer,
     /// Puts parked messages back to work.
     pub replayer: Replayer,
+    /// Endpoints of webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// This node's clock, for tokens.
     pub clock: Arc<dyn Clock>,
     /// Who calls.

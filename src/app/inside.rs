@@ -18,6 +18,7 @@ use actors::ports::coordination::Coordination;
 use actors::ports::gateway::Gateway;
 use actors::ports::store::Store;
 use actors::stock::{StockDirectory, StockSettings};
+use actors::webhook::{Delivering, Webhooks};
 use actors::writer::{self, Listeners, Writer, WriterSettings};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ use crate::machine::{SystemClock, SystemEntropy};
 use crate::secret_file;
 use crate::shutdown::Readiness;
 
-use super::cluster;
+use super::{cluster, webhooks};
 
 /// Longest leave-taking from the broker.
 const BROKER_LEAVE: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Inside {
     pub stock: Arc<StockDirectory>,
     pub sales: Arc<FlashSales>,
     pub orders: Arc<Orders>,
+    pub webhooks: Arc<Webhooks>,
+    delivering: Delivering,
     bridge: Bridge,
     sweep: SweepLoop,
     writer_task: JoinHandle<()>,
@@ -82,6 +85,7 @@ impl Inside {
         let stock = StockDirectory::new(store.clone(), writer.clone(), clock.clone(), stock_settings, arbiters);
         let (outbox, outbox_receiver) = mpsc::channel(config.bus.relay_queue);
         let listeners = Listeners { stock: stock.clone(), outbox: outbox.clone() };
+        let webhooks = webhooks::build(config, store.clone(), writer.clone())?;
         let writer_task = tokio::spawn(inbox.run(store.clone(), listeners));
 
         let (coordination, carts) = coordination(config, redis, &store, &writer);
@@ -135,7 +139,8 @@ impl Inside {
         let sweep_settings =
             SweepSettings { interval: config.order.sweep_interval, ..SweepSettings::new(config.order.close_grace) };
         let sweep = Sweep::new(store.clone(), orders.clone(), outbox, sweep_settings).start();
-        Ok(Self { store, writer, stock, sales, orders, bridge, sweep, writer_task, rabbit })
+        let delivering = webhooks.start();
+        Ok(Self { store, writer, stock, sales, orders, webhooks, delivering, bridge, sweep, writer_task, rabbit })
     }
 
     /// Puts parked messages back to work.
@@ -153,6 +158,7 @@ impl Inside {
 
     /// Stops in the order of R31: nothing new, then what is under way, then the writer, last of all.
     pub async fn stop(self) {
+        self.delivering.stop().await;
         self.sweep.stop().await;
         self.sales.stop();
         self.bridge.stop().await;
@@ -160,7 +166,7 @@ impl Inside {
             rabbit.close(BROKER_LEAVE).await;
         }
         self.stock.stop().await;
-        drop((self.orders, self.sales, self.stock, self.writer));
+        drop((self.orders, self.webhooks, self.sales, self.stock, self.writer));
         // Handles that are still held elsewhere keep the writer waiting; what was accepted is committed by now.
         self.writer_task.abort();
     }

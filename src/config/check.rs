@@ -38,6 +38,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     check_challenge(config, &mut checks);
     check_alipay(config, &mut checks);
     check_limits(config, &mut checks);
+    check_webhooks(config, &mut checks);
     checks.problems
 }
 
@@ -63,6 +64,10 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     warn(
         !config.uses_sandbox() && config.alipay.notify_url.is_empty(),
         "alipay.notify_url: empty, so payments are only seen when an order is about to be closed",
+    );
+    warn(
+        config.webhooks.allow_private,
+        "webhooks.allow_private: whoever may make webhooks reaches what this server reaches",
     );
     warn(
         config.uses_sandbox() && !config.demo_enabled(),
@@ -315,6 +320,20 @@ fn check_limits(config: &Config, checks: &mut Checks) {
     let rooted = config.admission.exempt_paths.iter().all(|path| path.starts_with('/'));
     checks.require("admission.exempt_paths", rooted, "every path must start with /");
     checks.range("admission.retry_after", config.admission.retry_after, Duration::from_secs(1)..=HOUR);
+}
+
+fn check_webhooks(config: &Config, checks: &mut Checks) {
+    let webhooks = &config.webhooks;
+    checks.range("webhooks.max_endpoints", webhooks.max_endpoints, 0..=1000);
+    checks.range("webhooks.at_once", webhooks.at_once, 1..=256);
+    checks.range("webhooks.poll_interval", webhooks.poll_interval, 10 * MILLISECOND..=MINUTE);
+    checks.range("webhooks.timeout", webhooks.timeout, 10 * MILLISECOND..=MINUTE);
+    checks.range("webhooks.rotation_overlap", webhooks.rotation_overlap, Duration::ZERO..=30 * DAY);
+    checks.range("webhooks.keep", webhooks.keep, SECOND..=365 * DAY);
+    let pauses = &webhooks.retry_pauses;
+    checks.require("webhooks.retry_pauses", pauses.len() <= 50, "at most 50 pauses are allowed");
+    let all_fit = pauses.iter().all(|pause| (MILLISECOND..=30 * DAY).contains(pause));
+    checks.require("webhooks.retry_pauses", all_fit, "every pause must be between 1ms and 30days");
 }
 
 fn is_encrypted_or_loopback(text: &str) -> bool {

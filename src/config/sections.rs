@@ -55,6 +55,8 @@ pub struct Config {
     pub demo: Demo,
     /// The payment sandbox.
     pub sandbox: Sandbox,
+    /// Telling other systems.
+    pub webhooks: Webhooks,
 }
 
 /// What the server stands on.
@@ -436,4 +438,31 @@ pub struct Sandbox {
     /// First pause between notifications.
     #[serde(with = "values::duration")]
     pub notify_retry: Duration,
+}
+
+/// `[webhooks]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// Whether addresses that are not public, and plain http, may be used.
+    pub allow_private: bool,
+    /// Endpoints that may be made.
+    pub max_endpoints: usize,
+    /// Deliveries of one endpoint at the same time.
+    pub at_once: usize,
+    /// How often the deliverer looks.
+    #[serde(with = "values::duration")]
+    pub poll_interval: Duration,
+    /// Time of one try.
+    #[serde(with = "values::duration")]
+    pub timeout: Duration,
+    /// Pauses between the tries.
+    #[serde(with = "values::durations")]
+    pub retry_pauses: Vec<Duration>,
+    /// How long a former secret signs on.
+    #[serde(with = "values::duration")]
+    pub rotation_overlap: Duration,
+    /// How long deliveries are kept.
+    #[serde(with = "values::duration")]
+    pub keep: Duration,
 }

@@ -239,6 +239,23 @@ pub(super) mod duration {
     }
 }
 
+/// A list of durations: `["5s", "5m"]`.
+pub(super) mod durations {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct One(#[serde(with = "duration")] Duration);
+
+    pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().map(|duration| One(*duration)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        Ok(Vec::<One>::deserialize(deserializer)?.into_iter().map(|One(duration)| duration).collect())
+    }
+}
+
 /// An address or a network: `"10.0.0.0/8"`, `"::1"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {

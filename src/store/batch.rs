@@ -100,6 +100,14 @@ macro_rules! carry_out_group {
                 SetReceiver => orders::set_receiver,
                 PruneRequests => requests::prune,
                 PruneMessages => outbox::prune,
+                CreateWebhook => webhooks::create,
+                EditWebhook => webhooks::edit,
+                DeleteWebhook => webhooks::delete,
+                RotateWebhook => webhooks::rotate,
+                ClaimDeliveries => webhooks::claim,
+                SettleDelivery => webhooks::settle,
+                Redeliver => webhooks::redeliver,
+                PruneDeliveries => webhooks::prune,
             ],
         }
     };

@@ -26,6 +26,8 @@ const QUEUE: Subjects = 1 << 9;
 const PARKED: Subjects = 1 << 10;
 const RETURNS: Subjects = 1 << 11;
 const REQUESTS: Subjects = 1 << 12;
+/// Endpoints and deliveries. What other units tell them is recorded when all groups are through.
+const WEBHOOKS: Subjects = 1 << 13;
 
 #[derive(Clone, Copy)]
 struct Touches {
@@ -68,6 +70,14 @@ const fn touches(unit: &WriteUnit) -> Touches {
         WriteUnit::Enqueue(_) | WriteUnit::FinishDeliveries(_) | WriteUnit::RetryDelivery(_) => (0, QUEUE),
         WriteUnit::Park(_) => (0, PARKED),
         WriteUnit::Replay(_) => (0, PARKED | OUTBOX),
+        WriteUnit::CreateWebhook(_)
+        | WriteUnit::EditWebhook(_)
+        | WriteUnit::DeleteWebhook(_)
+        | WriteUnit::RotateWebhook(_)
+        | WriteUnit::ClaimDeliveries(_)
+        | WriteUnit::SettleDelivery(_)
+        | WriteUnit::Redeliver(_)
+        | WriteUnit::PruneDeliveries(_) => (0, WEBHOOKS),
     };
     Touches { reads, writes }
 }

@@ -27,4 +27,5 @@ mod v1;
 mod v1_admin;
 mod v1_keys;
 mod v1_orders;
+mod webhooks;
 mod wrong_values;

@@ -115,6 +115,14 @@ const ROWS: &[(&str, &str, Access)] = &[
     ("get", "/admin/v1/messages/outbox", S),
     ("get", "/admin/v1/messages/parked", S),
     ("post", "/admin/v1/messages/parked/{message_id}/replay", S),
+    ("get", "/admin/v1/webhooks", S),
+    ("post", "/admin/v1/webhooks", S),
+    ("get", "/admin/v1/webhooks/{id}", S),
+    ("patch", "/admin/v1/webhooks/{id}", S),
+    ("delete", "/admin/v1/webhooks/{id}", S),
+    ("post", "/admin/v1/webhooks/{id}/rotate-secret", S),
+    ("get", "/admin/v1/webhooks/{id}/deliveries", S),
+    ("post", "/admin/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", S),
     ("get", "/metrics", S),
 ];
 
@@ -159,6 +167,7 @@ fn filled(path: &str, id: &str) -> String {
     let path = path
         .replace("{order_sn}", id)
         .replace("{id}", "4711")
+        .replace("{delivery_id}", "4711")
         .replace("{user_id}", "1")
         .replace("{sku_id}", "48")
         .replace("{reference}", "nobody")
@@ -195,6 +204,7 @@ fn with_body(request: RequestBuilder, (method, path, _): &(&str, &str, Access)) 
         "/admin/v1/returns/{id}/receive" => json!({"restock": true}),
         "/admin/v1/flash-sales/{id}/restock" => json!({"units": 1}),
         "/admin/v1/stock/{sku_id}/adjustments" => json!({"ware_id": "99", "delta": 1, "reason": "stocktaking"}),
+        "/admin/v1/webhooks" => json!({"url": "https://erp.example/hooks", "events": ["order.paid"]}),
         "/admin/v1/reservations" => json!({"reference": "nobody", "items": [{"sku_id": "4711", "quantity": 1}]}),
         _ => json!({}),
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Tables that grow with every sale.
-pub const BIG: [&str; 12] = [
+pub const BIG: [&str; 13] = [
     "oms_order",
     "oms_order_item",
     "oms_order_operate_history",
@@ -17,6 +17,7 @@ pub const BIG: [&str; 12] = [
     "ums_integration_change_history",
     "mq_outbox",
     "mq_inbox",
+    "webhook_delivery",
 ];
 
 /// The statements of a database's adapter that read or change rows where they are, taken from its source and from what it

@@ -118,6 +118,12 @@ const RINGS: &[Ring] = &[
         instead: "effects are applied through protocol::bridge::Effects, the bus through its port",
     },
     Ring {
+        folder: "actors/src/webhook",
+        modules: Modules::Only(&["domain", "ports", "writer", "webhook"]),
+        never: &["actix"],
+        instead: "take an Arc<dyn port>; what is told is derived in the port of the store",
+    },
+    Ring {
         folder: "src/store",
         modules: Modules::AllBut(&["api", "gateway", "config", "web", "auth", "limits", "cli", "app"]),
         never: &["actix_web", "reqwest"],
@@ -158,6 +164,12 @@ const RINGS: &[Ring] = &[
         modules: Modules::AllBut(&["api", "store", "config", "web", "auth", "limits", "cli", "app"]),
         never: &["actix_web", "reqwest"],
         instead: "the sandbox's books know SQL and the sandbox, nothing else",
+    },
+    Ring {
+        folder: "src/webhook",
+        modules: Modules::AllBut(&["api", "store", "gateway", "config", "web", "auth", "limits", "cli", "app"]),
+        never: &["sqlx", "actix_web"],
+        instead: "the sender knows its port and HTTP; settings come as arguments from src/app",
     },
     Ring {
         folder: "src/api",

@@ -12,6 +12,7 @@ pub mod reject;
 pub mod returns;
 pub mod stock;
 pub mod time;
+pub mod webhook;
 
 pub use ids::{OrderSn, SaleId, SkuId, TradeNo, UserId, WareId, WareSkuId};
 pub use money::Money;

@@ -65,7 +65,7 @@ impl Orders {
     ) -> Result<ReturnApply, Failure> {
         let unit = HandleReturn { return_id, command, restock, operator: Operator::Admin, note };
         match self.commit(unit).await? {
-            ReturnHandling::Handled(refund) => self.try_refund(refund.as_ref()).await,
+            ReturnHandling::Handled { refund, .. } => self.try_refund(refund.as_ref()).await,
             ReturnHandling::WrongState(state) => return Err(Reject::WrongReturnState(state).into()),
             ReturnHandling::NotDeducted => {
                 return Err(Unavailable::Dependency("the order's units have not been deducted yet".into()).into());

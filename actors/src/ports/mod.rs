@@ -6,6 +6,7 @@ pub mod clock;
 pub mod coordination;
 pub mod gateway;
 pub mod store;
+pub mod webhooks;
 
 #[cfg(feature = "contract")]
 pub mod contract;

@@ -13,13 +13,14 @@ use crate::domain::order::{Order, OrderHistory, OrderStatus};
 use crate::domain::payment::{PendingRefund, Refund};
 use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LockState, StockRow};
+use crate::domain::webhook::{Delivery, Endpoint};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 use crate::ports::store::units::WriteUnit;
 use crate::ports::store::{
-    Address, AuditReads, CartItem, CatalogReads, Committed, FlashSaleReads, FulfilmentReads, KeptRequest, LedgerCursor,
-    LedgerRow, LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads, OrderSearch, OutboxRow,
-    ParkedMessage, PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts, SaleFilter, Sku, StockReads,
-    Store, StoreError, UnpaidOrder,
+    Address, AuditReads, CartItem, CatalogReads, Committed, DeliverySearch, FlashSaleReads, FulfilmentReads,
+    KeptRequest, LedgerCursor, LedgerRow, LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads,
+    OrderSearch, OutboxRow, ParkedMessage, PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts,
+    SaleFilter, Sku, StockReads, Store, StoreError, UnpaidOrder, WebhookReads,
 };
 
 /// How a call fails.
@@ -185,6 +186,14 @@ guarded! { MessageReads:
 
 guarded! { RequestReads:
     kept_request(user_id: UserId, operation: &str, key: &str) -> Option<KeptRequest>;
+}
+
+guarded! { WebhookReads:
+    webhooks() -> Vec<Endpoint>;
+    webhook(endpoint_id: i64) -> Option<Endpoint>;
+    due_webhooks() -> Vec<i64>;
+    deliveries(endpoint_id: i64, search: &DeliverySearch) -> Vec<Delivery>;
+    delivery(endpoint_id: i64, delivery_id: i64) -> Option<Delivery>;
 }
 
 guarded! { AuditReads:

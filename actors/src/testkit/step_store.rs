@@ -14,13 +14,14 @@ use crate::domain::order::{Order, OrderHistory, OrderStatus};
 use crate::domain::payment::{PendingRefund, Refund};
 use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LockState, StockRow};
+use crate::domain::webhook::{Delivery, Endpoint};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 use crate::ports::store::units::WriteUnit;
 use crate::ports::store::{
-    Address, AuditReads, CartItem, CatalogReads, Committed, FlashSaleReads, FulfilmentReads, KeptRequest, LedgerCursor,
-    LedgerRow, LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads, OrderSearch, OutboxRow,
-    ParkedMessage, PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts, SaleFilter, Sku, StockReads,
-    Store, StoreError, UnpaidOrder,
+    Address, AuditReads, CartItem, CatalogReads, Committed, DeliverySearch, FlashSaleReads, FulfilmentReads,
+    KeptRequest, LedgerCursor, LedgerRow, LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads,
+    OrderSearch, OutboxRow, ParkedMessage, PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts,
+    SaleFilter, Sku, StockReads, Store, StoreError, UnpaidOrder, WebhookReads,
 };
 
 /// A place where calls wait while it is shut.
@@ -320,6 +321,14 @@ pass_on! { MessageReads:
 
 pass_on! { RequestReads:
     kept_request(user_id: UserId, operation: &str, key: &str) -> Option<KeptRequest>;
+}
+
+pass_on! { WebhookReads:
+    webhooks() -> Vec<Endpoint>;
+    webhook(endpoint_id: i64) -> Option<Endpoint>;
+    due_webhooks() -> Vec<i64>;
+    deliveries(endpoint_id: i64, search: &DeliverySearch) -> Vec<Delivery>;
+    delivery(endpoint_id: i64, delivery_id: i64) -> Option<Delivery>;
 }
 
 pass_on! { AuditReads:

@@ -8,6 +8,7 @@ mod orders;
 pub mod reservations;
 mod returns;
 mod stock;
+mod webhooks;
 
 pub use audit::audit_json;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -46,5 +47,13 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(returns::get)
         .service(returns::approve)
         .service(returns::reject)
-        .service(returns::receive);
+        .service(returns::receive)
+        .service(webhooks::create)
+        .service(webhooks::list)
+        .service(webhooks::get)
+        .service(webhooks::edit)
+        .service(webhooks::remove)
+        .service(webhooks::rotate)
+        .service(webhooks::deliveries)
+        .service(webhooks::redeliver);
 }

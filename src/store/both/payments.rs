@@ -5,7 +5,7 @@ use actors::domain::order::{OrderCommand, OrderStatus, apply};
 use actors::domain::payment::{Payable, PaymentDecision, PaymentState, Receipt, decide, refund_request_no};
 use actors::domain::{Money, Timestamp};
 use actors::ports::store::StoreError;
-use actors::ports::store::units::{IssuePayPage, PayPageIssue, PaymentTaken, SettleRefund, TakePayment};
+use actors::ports::store::units::{IssuePayPage, PayPageIssue, PaymentTaken, SettleRefund, SettledRefund, TakePayment};
 
 use super::commit::Transaction;
 use super::order_rows::insert_history;
@@ -161,7 +161,7 @@ pub(super) async fn issue_page(
 pub(super) async fn settle_refund(
     tx: &mut Transaction<'_>,
     (_, unit): Placed<'_, SettleRefund>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<SettledRefund>, StoreError> {
     let settled: Option<(String, String)> = tx
         .optional(
             sqlx::query_as(
@@ -172,7 +172,7 @@ pub(super) async fn settle_refund(
             .bind(&unit.request_no),
         )
         .await?;
-    let Some((order, trade_no)) = settled else { return Ok(false) };
+    let Some((order, trade_no)) = settled else { return Ok(None) };
     let refunded = sqlx::query(
         "UPDATE oms_payment_info SET payment_status = 'REFUNDED', confirm_time = $1
          WHERE alipay_trade_no = $2 AND payment_status = 'REFUNDING'",
@@ -182,7 +182,7 @@ pub(super) async fn settle_refund(
     let status: Option<(i64,)> =
         tx.optional(sqlx::query_as("SELECT status FROM oms_order WHERE order_sn = $1").bind(&order)).await?;
     let (status,) = status.ok_or_else(|| unreadable("the order of a refund", "missing"))?;
-    let order = order_sn(&order)?;
-    insert_history(tx, &[HistoryRow::system(&order, order_status(status)?, "refund confirmed")]).await?;
-    Ok(true)
+    let (order_sn, status) = (order_sn(&order)?, order_status(status)?);
+    insert_history(tx, &[HistoryRow::system(&order_sn, status, "refund confirmed")]).await?;
+    Ok(Some(SettledRefund { order_sn, status }))
 }

@@ -126,7 +126,7 @@ pub(super) async fn handle(
     }
     let note = returns::history_note(row.id, to);
     insert_history(tx, &[HistoryRow::step(&row.order_sn, unit.operator, account.status, &note)]).await?;
-    Ok(ReturnHandling::Handled(given))
+    Ok(ReturnHandling::Handled { order_sn: row.order_sn, refund: given })
 }
 
 /// The compare-and-set of the request's state.

@@ -7,6 +7,7 @@ mod members;
 mod messages;
 mod orders;
 mod stock;
+mod webhooks;
 
 pub(super) use catalog::*;
 pub(super) use flash_sales::*;
@@ -15,3 +16,4 @@ pub(super) use members::*;
 pub(super) use messages::*;
 pub(super) use orders::*;
 pub(super) use stock::*;
+pub(super) use webhooks::*;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors::domain::events::Message;
 use actors::domain::stock::StockRow;
+use actors::domain::webhook::EventSet;
 use actors::domain::{SaleId, Timestamp, WareSkuId};
 use actors::ports::clock::Entropy;
 use actors::ports::store::units::{UnitOutcome, WriteUnit};
@@ -14,11 +15,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Postgres};
 
-use super::connection::{self, NOW, Row, Select, Statement, commit_error, store_error};
+use super::connection::{self, Row, Select, Statement, commit_error, store_error};
 use super::rows::{StockColumns, stock_row};
 use super::{
     PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, messages, orders,
-    outbox, payments, refunds, requests, returns, sale_life, stock,
+    outbox, payments, refunds, requests, returns, sale_life, stock, webhooks,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -31,6 +32,31 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// Whatever the server's default isolation is: the locks are what makes reading and then writing safe, and a
 /// statement must see what was committed while it waited for them.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// What a batch asks the database when its rows are locked.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// The database's clock, as [`super::connection::NOW`] has it.
+    now: Timestamp,
+    /// The event types that an enabled webhook wants.
+    wanted: EventSet,
+}
+
+impl Moment {
+    /// Of the two columns of `moment!`.
+    pub(super) fn of(now: i64, wanted: i64) -> Self {
+        Self { now: Timestamp(now), wanted: EventSet::from_bits(wanted) }
+    }
+}
+
+/// The columns of a [`Moment`].
+macro_rules! moment {
+    () => {
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+         coalesce((SELECT bit_or(events) FROM webhook_endpoint WHERE enabled = 1), 0)"
+    };
+}
+pub(super) use moment;
 
 /// A running transaction.
 pub(super) struct Transaction<'c> {
@@ -46,6 +72,8 @@ pub(super) struct Transaction<'c> {
     pub(super) sales: HashSet<SaleId>,
     /// The return requests whose orders it has locked.
     pub(super) returns: HashSet<i64>,
+    /// The event types that an enabled webhook wants.
+    pub(super) wanted: EventSet,
 }
 
 impl<'c> Transaction<'c> {
@@ -58,6 +86,7 @@ impl<'c> Transaction<'c> {
             stock: BTreeMap::new(),
             sales: HashSet::new(),
             returns: HashSet::new(),
+            wanted: EventSet::NONE,
         }
     }
 
@@ -81,10 +110,12 @@ impl<'c> Transaction<'c> {
         connection::execute(self.connection, statement).await
     }
 
-    /// The database's clock, for a batch whose locks did not tell it.
-    async fn database_time(&mut self) -> Result<Timestamp, StoreError> {
-        let now: Option<(i64,)> = self.optional(sqlx::query_as(NOW)).await?;
-        now.map(|(now,)| Timestamp(now)).ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))
+    /// The moment, for a batch whose locks did not tell it. Read after locking: whoever had to wait for a row is later
+    /// than whoever held it.
+    async fn moment(&mut self) -> Result<Moment, StoreError> {
+        let read: Option<(i64, i64)> = self.optional(sqlx::query_as(concat!("SELECT ", moment!()))).await?;
+        let (now, wanted) = read.ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))?;
+        Ok(Moment::of(now, wanted))
     }
 
     /// Notes stock rows as they are after a change.
@@ -174,11 +205,15 @@ async fn carry_out(
     clock: &StoreClock,
     entropy: &dyn Entropy,
 ) -> Result<(Vec<UnitOutcome>, Vec<Message>), StoreError> {
-    let locked_at = lock_order::lock(tx, units).await?;
-    tx.at = match (clock, locked_at) {
-        (StoreClock::Given(clock), _) => clock.now(),
-        (StoreClock::Database, Some(locked_at)) => locked_at,
-        (StoreClock::Database, None) => tx.database_time().await?,
+    let told = lock_order::lock(tx, units).await?;
+    let moment = match told {
+        Some(moment) => moment,
+        None => tx.moment().await?,
+    };
+    tx.wanted = moment.wanted;
+    tx.at = match clock {
+        StoreClock::Given(clock) => clock.now(),
+        StoreClock::Database => moment.now,
     };
     let mut outcomes: Vec<Option<UnitOutcome>> = units.iter().map(|_| None).collect();
     for group in plan::plan(units) {
@@ -187,6 +222,7 @@ async fn carry_out(
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
     requests::keep_asked(tx, units, &outcomes).await?;
+    webhooks::record(tx, units, &outcomes, entropy).await?;
     let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

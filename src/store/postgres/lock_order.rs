@@ -21,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use actors::domain::payment::RefundScope;
 use actors::domain::returns::ReturnCommand;
 use actors::domain::stock::Resolution;
-use actors::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
+use actors::domain::{OrderSn, SaleId, SkuId, UserId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::WriteUnit;
 
-use super::commit::Transaction;
+use super::commit::{Moment, Transaction, moment};
 use super::rows::{numbers, order_sn, sku_ids, stock_row};
 
 /// What a batch is about to decide on.
@@ -60,8 +60,8 @@ struct Receipt {
     units: bool,
 }
 
-/// Locks what the units of a batch are decided on. The database's clock after the last lock, when it was told.
-pub(super) async fn lock(tx: &mut Transaction<'_>, units: &[WriteUnit]) -> Result<Option<Timestamp>, StoreError> {
+/// Locks what the units of a batch are decided on. The moment after the last lock, when it was told.
+pub(super) async fn lock(tx: &mut Transaction<'_>, units: &[WriteUnit]) -> Result<Option<Moment>, StoreError> {
     let mut wanted = Wanted::default();
     units.iter().for_each(|unit| wanted.add(unit));
     wanted.find_orders(tx).await?;
@@ -150,7 +150,15 @@ impl<'u> Wanted<'u> {
             | WriteUnit::Park(_)
             | WriteUnit::Replay(_)
             | WriteUnit::PruneRequests(_)
-            | WriteUnit::PruneMessages(_) => {}
+            | WriteUnit::PruneMessages(_)
+            | WriteUnit::CreateWebhook(_)
+            | WriteUnit::EditWebhook(_)
+            | WriteUnit::DeleteWebhook(_)
+            | WriteUnit::RotateWebhook(_)
+            | WriteUnit::ClaimDeliveries(_)
+            | WriteUnit::SettleDelivery(_)
+            | WriteUnit::Redeliver(_)
+            | WriteUnit::PruneDeliveries(_) => {}
         }
     }
 
@@ -242,29 +250,31 @@ async fn lock_orders(tx: &mut Transaction<'_>, orders: &BTreeSet<OrderSn>) -> Re
     tx.execute(lock.bind(numbers(orders))).await.map(drop)
 }
 
-async fn lock_sales(tx: &mut Transaction<'_>, wanted: &mut Wanted<'_>) -> Result<Option<Timestamp>, StoreError> {
+async fn lock_sales(tx: &mut Transaction<'_>, wanted: &mut Wanted<'_>) -> Result<Option<Moment>, StoreError> {
     if wanted.sales.is_empty() {
         return Ok(None);
     }
-    let rows: Vec<(i64, i64, i64)> = tx
+    let rows: Vec<(i64, i64, i64, i64)> = tx
         .all(
-            sqlx::query_as(
+            sqlx::query_as(concat!(
                 "WITH locked AS (
                      SELECT id, sku_id FROM sms_flash_sale WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
                  )
-                 SELECT id, sku_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM locked",
-            )
+                 SELECT id, sku_id, ",
+                moment!(),
+                " FROM locked"
+            ))
             .bind(sale_ids(&wanted.sales)),
         )
         .await?;
-    let locked_at = rows.last().map(|&(.., now)| Timestamp(now));
-    for (id, sku_id, _) in rows {
+    let moment = rows.last().map(|&(.., now, wanted)| Moment::of(now, wanted));
+    for (id, sku_id, ..) in rows {
         tx.sales.insert(SaleId(id));
         if wanted.carved.contains(&SaleId(id)) {
             wanted.skus.insert(SkuId(sku_id));
         }
     }
-    Ok(locked_at)
+    Ok(moment)
 }
 
 async fn lock_allotments(tx: &mut Transaction<'_>, sales: &BTreeSet<SaleId>) -> Result<(), StoreError> {
@@ -278,29 +288,31 @@ async fn lock_allotments(tx: &mut Transaction<'_>, sales: &BTreeSet<SaleId>) -> 
     tx.execute(lock.bind(sale_ids(sales))).await.map(drop)
 }
 
-async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<Option<Timestamp>, StoreError> {
+async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<Option<Moment>, StoreError> {
     if skus.is_empty() {
         return Ok(None);
     }
-    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = tx
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64, i64)> = tx
         .all(
-            sqlx::query_as(
+            sqlx::query_as(concat!(
                 "WITH locked AS (
                      SELECT id, sku_id, ware_id, stock, stock_locked, version FROM wms_ware_sku
                      WHERE sku_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
                  )
-                 SELECT *, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM locked",
-            )
+                 SELECT *, ",
+                moment!(),
+                " FROM locked"
+            ))
             .bind(sku_ids(skus)),
         )
         .await?;
-    let locked_at = rows.last().map(|&(.., now)| Timestamp(now));
-    let locked = |(id, sku_id, ware_id, stock, locked, version, _)| {
+    let moment = rows.last().map(|&(.., now, wanted)| Moment::of(now, wanted));
+    let locked = |(id, sku_id, ware_id, stock, locked, version, ..): (i64, i64, i64, i64, i64, i64, i64, i64)| {
         let row = stock_row((id, sku_id, ware_id, stock, locked, version));
         (row.id, row)
     };
     tx.stock.extend(rows.into_iter().map(locked));
-    Ok(locked_at)
+    Ok(moment)
 }
 
 async fn lock_members(tx: &mut Transaction<'_>, members: &BTreeSet<UserId>) -> Result<(), StoreError> {

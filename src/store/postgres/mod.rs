@@ -52,6 +52,7 @@ mod returns;
 mod sale_life;
 #[path = "../both/stock_reads.rs"]
 mod stock_reads;
+mod webhooks;
 mod written;
 
 use std::sync::Arc;

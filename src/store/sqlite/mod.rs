@@ -43,6 +43,7 @@ mod returns;
 mod sale_life;
 #[path = "../both/stock_reads.rs"]
 mod stock_reads;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;

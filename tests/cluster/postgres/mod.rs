@@ -11,3 +11,4 @@ mod plans;
 mod races;
 mod refund_races;
 mod schema;
+mod webhook_races;

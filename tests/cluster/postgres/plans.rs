@@ -13,7 +13,7 @@ use crate::stores::{BIG, statements};
 const SHORT: [&str; 2] = ["wms_stock_lock_open", "oms_refund_info_pending"];
 
 /// A long life in short: many of everything, nearly all of it over.
-const FILLING: [&str; 15] = [
+const FILLING: [&str; 17] = [
     "INSERT INTO oms_order (member_id, order_sn, order_token, create_time, modify_time, member_username, total_amount,
                             pay_amount, pay_type, status, pay_before)
      SELECT n % 500, 'order-' || n, 'token-' || n, n, n, 'user', 1, 1, 1, CASE WHEN n % 50 = 0 THEN 0 ELSE 1 END, n
@@ -50,6 +50,11 @@ const FILLING: [&str; 15] = [
      FROM generate_series(1, 5000) AS n",
     "INSERT INTO ums_integration_change_history (member_id, order_sn, change_count, create_time)
      SELECT n % 500, 'order-' || n, 0, n FROM generate_series(1, 5000) AS n",
+    "INSERT INTO webhook_endpoint (url, events, enabled, secret, version, create_time, modify_time)
+     SELECT 'https://shop.example/', 1, 1, '', 1, n, n FROM generate_series(1, 20) AS n",
+    "INSERT INTO webhook_delivery (endpoint_id, message_id, event_type, body, state, due_time, create_time)
+     SELECT 1 + n % 20, 'message-' || n, 'order.paid', '{}', CASE WHEN n % 50 = 0 THEN 0 ELSE 1 END, n, n
+     FROM generate_series(1, 5000) AS n",
     "ANALYZE",
 ];
 

@@ -116,7 +116,9 @@ async fn a_return_is_asked_for_and_handled_once() {
         let part = refunding_part(&order_sn, &format!("part-{round}"), Money(150));
         let between = join(nodes[0].commit(part), nodes[1].commit(receiving(&order_sn)));
         let ((here, there), (_, received)) = join(handled, between).await;
-        let done = [&here, &there].into_iter().filter(|answer| matches!(answer, ReturnHandling::Handled(Some(_))));
+        let done = [&here, &there]
+            .into_iter()
+            .filter(|answer| matches!(answer, ReturnHandling::Handled { refund: Some(_), .. }));
         assert_eq!(done.count(), 1, "{here:?} {there:?}");
         assert!([&here, &there].contains(&&ReturnHandling::WrongState(ReturnState::Done)), "{here:?} {there:?}");
         let expected =

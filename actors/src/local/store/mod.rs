@@ -20,6 +20,7 @@ mod returns;
 mod seed;
 mod stock;
 mod tables;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,6 +74,7 @@ impl Store for MemoryStore {
             }
             outcomes.push(outcome);
         }
+        webhooks::record(&mut copy, units, &outcomes, batch.at, self.entropy.as_ref());
         let mut messages =
             pack(&batch.events, self.rules.items_per_message, || message_id(batch.at, self.entropy.as_ref()));
         messages.append(&mut batch.replayed);
@@ -164,5 +166,13 @@ fn apply(tables: &mut Tables, batch: &mut Batch, unit: &WriteUnit) -> Result<Uni
         WriteUnit::RefundOrder(unit) => UnitOutcome::RefundOrder(refunds::refund(tables, batch, unit)?),
         WriteUnit::RequestReturn(unit) => UnitOutcome::RequestReturn(returns::request(tables, batch, unit)?),
         WriteUnit::HandleReturn(unit) => UnitOutcome::HandleReturn(returns::handle(tables, batch, unit)?),
+        WriteUnit::CreateWebhook(unit) => UnitOutcome::CreateWebhook(webhooks::create(tables, batch, unit)),
+        WriteUnit::EditWebhook(unit) => UnitOutcome::EditWebhook(webhooks::edit(tables, batch, unit)),
+        WriteUnit::DeleteWebhook(unit) => UnitOutcome::DeleteWebhook(webhooks::delete(tables, unit)),
+        WriteUnit::RotateWebhook(unit) => UnitOutcome::RotateWebhook(webhooks::rotate(tables, batch, unit)),
+        WriteUnit::ClaimDeliveries(unit) => UnitOutcome::ClaimDeliveries(webhooks::claim(tables, batch, unit)),
+        WriteUnit::SettleDelivery(unit) => UnitOutcome::SettleDelivery(webhooks::settle(tables, batch, unit)),
+        WriteUnit::Redeliver(unit) => UnitOutcome::Redeliver(webhooks::redeliver(tables, batch, unit)),
+        WriteUnit::PruneDeliveries(unit) => UnitOutcome::PruneDeliveries(webhooks::prune(tables, batch, unit)),
     })
 }

@@ -7,7 +7,7 @@ use crate::domain::order::{self, Operator, OrderCommand, OrderStatus};
 use crate::domain::payment::{
     Payable, PaymentDecision, PaymentState, Refund, RefundChannel, decide, refund_request_no,
 };
-use crate::ports::store::units::{IssuePayPage, PayPageIssue, PaymentTaken, SettleRefund, TakePayment};
+use crate::ports::store::units::{IssuePayPage, PayPageIssue, PaymentTaken, SettleRefund, SettledRefund, TakePayment};
 use crate::ports::store::{PaymentRow, StoreError};
 
 pub(super) fn take(tables: &mut Tables, batch: &mut Batch, unit: &TakePayment) -> Result<PaymentTaken, StoreError> {
@@ -95,9 +95,9 @@ pub(super) fn issue_pay_page(
     Ok(PayPageIssue::Issued { pay_before, amount: order.pay_amount, at: batch.at })
 }
 
-pub(super) fn settle_refund(tables: &mut Tables, batch: &Batch, unit: &SettleRefund) -> bool {
+pub(super) fn settle_refund(tables: &mut Tables, batch: &Batch, unit: &SettleRefund) -> Option<SettledRefund> {
     let pending = tables.refunds.get_mut(&unit.request_no).filter(|refund| refund.confirmed_at.is_none());
-    let Some(refund) = pending else { return false };
+    let refund = pending?;
     refund.confirmed_at = Some(batch.at);
     let (trade_no, order_sn) = (refund.trade_no.clone(), refund.order_sn.clone());
     let is_stray = |row: &&mut PaymentRow| row.trade_no == trade_no && row.state == PaymentState::Refunding;
@@ -105,5 +105,6 @@ pub(super) fn settle_refund(tables: &mut Tables, batch: &Batch, unit: &SettleRef
         payment.state = PaymentState::Refunded;
     }
     tables.add_history(batch, &order_sn, Operator::System, "refund confirmed");
-    true
+    let status = tables.status_of(&order_sn)?;
+    Some(SettledRefund { order_sn, status })
 }

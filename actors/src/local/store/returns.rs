@@ -81,8 +81,9 @@ pub(super) fn handle(
     }
     let note = returns::history_note(changed.id, to);
     tables.add_history(batch, &changed.order_sn, unit.operator, &note);
+    let order_sn = changed.order_sn.clone();
     tables.returns.insert(changed.id, changed);
-    Ok(ReturnHandling::Handled(given))
+    Ok(ReturnHandling::Handled { order_sn, refund: given })
 }
 
 fn pay_back(tables: &mut Tables, batch: &Batch, row: &ReturnApply) -> Option<Refund> {

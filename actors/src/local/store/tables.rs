@@ -9,6 +9,7 @@ use crate::domain::order::{LockLine, Operator, Order, OrderHistory, OrderStatus}
 use crate::domain::payment::Refund;
 use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LedgerKind, LockState, StockRow};
+use crate::domain::webhook::{Delivery, Endpoint};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId, WareId, WareSkuId};
 use crate::ports::store::{Address, KeptRequest, Member, ParkedMessage, PaymentRow, QueuedMessage, Sku, StoreError};
 
@@ -40,6 +41,11 @@ pub(super) struct Tables {
     pub queue: BTreeMap<String, QueuedMessage>,
     pub parked: Vec<ParkedMessage>,
     pub requests: BTreeMap<(UserId, String, String), (KeptRequest, Timestamp)>,
+    pub webhooks: BTreeMap<i64, Endpoint>,
+    /// The last id that an endpoint got.
+    pub last_webhook: i64,
+    pub deliveries: BTreeMap<i64, Delivery>,
+    pub last_delivery: i64,
 }
 
 #[derive(Clone)]

@@ -14,6 +14,7 @@ mod orders;
 mod requests;
 mod stock;
 pub mod units;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub use messages::{MessageReads, OutboxRow, ParkedMessage, QueuePosition, Queued
 pub use orders::{HistoryCursor, OrderFilter, OrderReads, PaymentRow, UnpaidOrder};
 pub use requests::{KeptRequest, RequestKey, RequestReads};
 pub use stock::{LedgerCursor, LedgerRow, LockRow, StockReads};
+pub use webhooks::{DeliverySearch, Told, WebhookReads, changes_endpoints, happened, may_tell, told};
 
 /// Why the store did not do what was asked. In every case nothing of the batch is committed, except for `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +91,7 @@ pub trait Store:
     + CatalogReads
     + MessageReads
     + RequestReads
+    + WebhookReads
     + AuditReads
     + Send
     + Sync

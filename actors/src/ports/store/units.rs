@@ -5,6 +5,7 @@
 mod editing;
 mod keyed;
 mod life;
+mod webhook;
 
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub use keyed::{KeepRequest, kept_by};
 pub use life::{
     HandleReturn, OrderReceive, OrderRefund, OrderShip, ReceiveOrders, RefundOrder, RequestReturn, ReturnHandling,
     ReturnRequest, ShipOrder,
+};
+pub use webhook::{
+    ClaimDeliveries, ClaimedDeliveries, CreateWebhook, DeleteWebhook, EditWebhook, PruneDeliveries, Redeliver,
+    Redelivery, RotateWebhook, SettleDelivery, WebhookCreation, WebhookEdit,
 };
 
 /// A kind of change together with its outcome.
@@ -94,7 +99,7 @@ units! {
     RetryDelivery => (),
     Park => (),
     Replay => bool,
-    SettleRefund => bool,
+    SettleRefund => Option<SettledRefund>,
     EditSale => SaleEdit,
     RestockSale => SaleRestock,
     SetReceiver => ReceiverChange,
@@ -105,6 +110,14 @@ units! {
     RefundOrder => OrderRefund,
     RequestReturn => ReturnRequest,
     HandleReturn => ReturnHandling,
+    CreateWebhook => WebhookCreation,
+    EditWebhook => WebhookEdit,
+    DeleteWebhook => bool,
+    RotateWebhook => bool,
+    ClaimDeliveries => ClaimedDeliveries,
+    SettleDelivery => bool,
+    Redeliver => Redelivery,
+    PruneDeliveries => usize,
 }
 
 /// Saves an order with its items, lock rows, counters and messages (DESIGN rule 3).
@@ -559,11 +572,20 @@ pub struct Replay {
 }
 
 /// The gateway confirmed a refund: refund row DONE, history row; a payment that is REFUNDING is REFUNDED, one that is APPLIED
-/// stays so. `false` when it was before.
+/// stays so. `None` when it was before.
 #[derive(Clone, Debug)]
 pub struct SettleRefund {
     /// `out_request_no`.
     pub request_no: String,
+}
+
+/// Outcome of [`SettleRefund`]: whose money is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledRefund {
+    /// The order.
+    pub order_sn: OrderSn,
+    /// Its status, which stays.
+    pub status: OrderStatus,
 }
 
 /// Units that a batch reserved at SKU actors: what the writer settles there once the outcome is known.

@@ -30,6 +30,7 @@ pub mod requests;
 pub mod resolving;
 pub mod returning;
 pub mod sales;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -274,6 +275,27 @@ macro_rules! store_contract {
                 only_open_sales_are_restocked,
                 restocking_beyond_the_stock_is_stale,
                 a_receiver_is_changed_by_its_owner_in_time,
+            ],
+            webhooks: [
+                an_endpoint_is_kept,
+                there_are_only_so_many_endpoints,
+                an_endpoint_is_edited_by_who_saw_it,
+                a_rotated_secret_signs_on,
+                an_orders_life_is_told,
+                an_end_without_a_sale_is_told,
+                a_return_is_told,
+                refunds_are_told_when_the_money_is_back,
+                winners_orders_are_told,
+                what_did_not_happen_is_not_told,
+                endpoints_are_told_what_they_want,
+                a_crowd_is_told_in_one_batch,
+                due_deliveries_are_claimed,
+                a_claim_that_is_lost_is_taken_again,
+                a_try_is_settled_under_its_claim,
+                an_endpoint_that_is_gone_is_disabled,
+                a_delivery_is_sent_again,
+                old_deliveries_are_forgotten,
+                deliveries_are_read_page_by_page,
             ],
         }
     };

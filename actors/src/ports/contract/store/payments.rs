@@ -152,15 +152,16 @@ pub async fn a_refund_is_settled_once(fixtures: &dyn StoreFixture) {
     let settling = SettleRefund { request_no };
 
     let committed = world.commit(vec![settling.clone().into(), settling.clone().into()]).await;
-    assert!(outcome::<SettleRefund>(&committed, 0));
-    assert!(!outcome::<SettleRefund>(&committed, 1), "settled by the unit before");
+    let settled = outcome::<SettleRefund>(&committed, 0).map(|settled| settled.order_sn);
+    assert_eq!(settled.as_ref(), Some(&order_sn));
+    assert_eq!(outcome::<SettleRefund>(&committed, 1), None, "settled by the unit before");
     assert_eq!(payments(&world, &order_sn).await, [PaymentState::Refunded]);
     assert_eq!(refunds(&world).await, []);
     let history = world.history(&order_sn).await;
     assert_eq!((history.len(), history[rows].operator), (rows + 1, Operator::System));
     let before = world.picture().await;
-    assert!(!world.one(settling).await);
-    assert!(!world.one(SettleRefund { request_no: "late-nothing".into() }).await);
+    assert_eq!(world.one(settling).await, None);
+    assert_eq!(world.one(SettleRefund { request_no: "late-nothing".into() }).await, None);
     assert_eq!(world.picture().await, before);
     world.assert_sound().await;
 }

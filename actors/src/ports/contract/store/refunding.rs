@@ -10,7 +10,7 @@ use crate::domain::stock::{LockState, Resolution};
 use crate::domain::{Money, OrderSn};
 use crate::ports::store::units::{
     AddPoints, LockResolved, OrderReceive, OrderRefund, OrderShip, PaymentTaken, RefundOrder, ResolveLocks,
-    SettleRefund, ShipOrder, TakePayment,
+    SettleRefund, SettledRefund, ShipOrder, TakePayment,
 };
 
 async fn refunds(world: &World, order_sn: &OrderSn) -> Vec<Refund> {
@@ -60,14 +60,15 @@ pub async fn a_confirmed_refund_leaves_its_payment_applied(fixtures: &dyn StoreF
     let order_sn = world.paid(ALICE, 1).await;
     world.one(refunding(&order_sn)).await;
     let settle = SettleRefund { request_no: whole_request_no(&order_sn) };
-    assert!(world.one(settle.clone()).await);
+    let settled = SettledRefund { order_sn: order_sn.clone(), status: OrderStatus::Closed };
+    assert_eq!(world.one(settle.clone()).await, Some(settled));
     assert_eq!(refunds(&world, &order_sn).await[0].confirmed_at, Some(world.now()));
     assert_eq!(world.store.pending_refunds(10).await, Ok(Vec::new()));
     let payments = world.store.payments_of(&order_sn).await.expect("payments are readable");
     assert_eq!(payments.iter().map(|payment| payment.state).collect::<Vec<_>>(), [PaymentState::Applied]);
     let told = world.history(&order_sn).await.pop().expect("a history row");
     assert_eq!((told.operator, told.note.as_str()), (Operator::System, "refund confirmed"));
-    assert!(!world.one(settle).await);
+    assert_eq!(world.one(settle).await, None);
     world.assert_sound().await;
 }
 
@@ -249,7 +250,7 @@ pub async fn late_money_after_a_refund_goes_back_on_its_own(fixtures: &dyn Store
     assert_eq!(refunds(&world, &order_sn).await.len(), 2);
     world.assert_sound().await;
     for refund in refunds(&world, &order_sn).await {
-        assert!(world.one(SettleRefund { request_no: refund.request_no }).await);
+        assert!(world.one(SettleRefund { request_no: refund.request_no }).await.is_some());
     }
     let payments = world.store.payments_of(&order_sn).await.expect("payments are readable");
     let states: Vec<_> = payments.iter().map(|payment| payment.state).collect();

@@ -130,7 +130,7 @@ pub async fn received_goods_are_paid_back(fixtures: &dyn StoreFixture) {
         world.one(handling(id, ReturnCommand::Approve)).await;
         world.clock.advance(Duration::from_secs(60));
         match world.one(handling(id, ReturnCommand::Receive)).await {
-            ReturnHandling::Handled(Some(refund)) => {
+            ReturnHandling::Handled { refund: Some(refund), .. } => {
                 assert_eq!(refund.amount, Money(i64::from(num) * PRICE.0));
                 assert_eq!((refund.request_no, refund.return_id), (return_request_no(id), Some(id)));
                 assert_eq!(refund.confirmed_at, None);
@@ -159,7 +159,7 @@ pub async fn goods_may_stay_off_the_shelf(fixtures: &dyn StoreFixture) {
     world.one(handling(id, ReturnCommand::Approve)).await;
     let broken = HandleReturn { restock: false, ..handling(id, ReturnCommand::Receive) };
     let committed = world.commit(vec![broken.into()]).await;
-    assert!(matches!(outcome::<HandleReturn>(&committed, 0), ReturnHandling::Handled(Some(_))));
+    assert!(matches!(outcome::<HandleReturn>(&committed, 0), ReturnHandling::Handled { refund: Some(_), .. }));
     assert_eq!(committed.stock, []);
     assert_eq!(world.stock(PHONE).await, (8, 0));
     assert_eq!(world.points(ALICE).await, (100, 100));
@@ -177,7 +177,7 @@ pub async fn a_return_gives_back_what_is_left(fixtures: &dyn StoreFixture) {
         let id = world.asked_back(&order_sn, ALICE, 1).await;
         world.one(handling(id, ReturnCommand::Approve)).await;
         match world.one(handling(id, ReturnCommand::Receive)).await {
-            ReturnHandling::Handled(refund) => amounts.push(refund.map(|refund| refund.amount)),
+            ReturnHandling::Handled { refund, .. } => amounts.push(refund.map(|refund| refund.amount)),
             other => panic!("{other:?}"),
         }
     }
@@ -192,13 +192,14 @@ pub async fn a_request_is_handled_in_its_order(fixtures: &dyn StoreFixture) {
     let order_sn = world.completed(ALICE, 2).await;
     let id = world.asked_back(&order_sn, ALICE, 1).await;
     let refused = |state| ReturnHandling::WrongState(state);
+    let handled = ReturnHandling::Handled { order_sn: order_sn.clone(), refund: None };
     assert_eq!(world.one(handling(id, ReturnCommand::Receive)).await, refused(ReturnState::Pending));
-    assert_eq!(world.one(handling(id, ReturnCommand::Approve)).await, ReturnHandling::Handled(None));
+    assert_eq!(world.one(handling(id, ReturnCommand::Approve)).await, handled.clone());
     assert_eq!(world.return_of(id).await.handled_at, Some(world.now()));
     assert_eq!(world.one(handling(id, ReturnCommand::Approve)).await, refused(ReturnState::Returning));
     let twice = vec![handling(id, ReturnCommand::Receive).into(), handling(id, ReturnCommand::Receive).into()];
     let committed = world.commit(twice).await;
-    assert!(matches!(outcome::<HandleReturn>(&committed, 0), ReturnHandling::Handled(Some(_))));
+    assert!(matches!(outcome::<HandleReturn>(&committed, 0), ReturnHandling::Handled { refund: Some(_), .. }));
     assert_eq!(outcome::<HandleReturn>(&committed, 1), refused(ReturnState::Done));
     for command in [ReturnCommand::Approve, ReturnCommand::Reject, ReturnCommand::Receive] {
         assert_eq!(world.one(handling(id, command)).await, refused(ReturnState::Done));
@@ -207,7 +208,7 @@ pub async fn a_request_is_handled_in_its_order(fixtures: &dyn StoreFixture) {
 
     let second = world.asked_back(&order_sn, ALICE, 1).await;
     world.one(handling(second, ReturnCommand::Approve)).await;
-    assert_eq!(world.one(handling(second, ReturnCommand::Reject)).await, ReturnHandling::Handled(None));
+    assert_eq!(world.one(handling(second, ReturnCommand::Reject)).await, handled);
     assert_eq!(world.return_of(second).await.state, ReturnState::Rejected);
     assert_eq!(world.one(handling(second, ReturnCommand::Receive)).await, refused(ReturnState::Rejected));
     assert_eq!(check(&world.facts().await).broken(), [""; 0]);
@@ -226,7 +227,7 @@ pub async fn units_come_back_after_they_left(fixtures: &dyn StoreFixture) {
     let deduct =
         ResolveLocks { sku_id: PHONE, way: Resolution::Deduct, order_sns: vec![order_sn.clone()], lapsed_only: false };
     let committed = world.commit(vec![deduct.into(), handling(id, ReturnCommand::Receive).into()]).await;
-    assert!(matches!(outcome::<HandleReturn>(&committed, 1), ReturnHandling::Handled(Some(_))));
+    assert!(matches!(outcome::<HandleReturn>(&committed, 1), ReturnHandling::Handled { refund: Some(_), .. }));
     assert_eq!(world.stock(PHONE).await, (10, 0));
     world.assert_sound().await;
 }
@@ -243,7 +244,9 @@ pub async fn a_winners_unit_is_returned(fixtures: &dyn StoreFixture) {
     let id = world.asked_back(&order_sn, ALICE, 1).await;
     world.one(handling(id, ReturnCommand::Approve)).await;
     match world.one(handling(id, ReturnCommand::Receive)).await {
-        ReturnHandling::Handled(Some(refund)) => assert_eq!(refund.amount, receipt.amount, "the sale's price"),
+        ReturnHandling::Handled { refund: Some(refund), .. } => {
+            assert_eq!(refund.amount, receipt.amount, "the sale's price")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(world.stock(PHONE).await, (10, 1));

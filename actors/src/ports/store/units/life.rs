@@ -185,8 +185,13 @@ pub struct HandleReturn {
 /// Outcome of [`HandleReturn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnHandling {
-    /// Done now; the refund that a receipt made.
-    Handled(Option<Refund>),
+    /// Done now.
+    Handled {
+        /// Whose units they are.
+        order_sn: OrderSn,
+        /// The refund that a receipt made.
+        refund: Option<Refund>,
+    },
     /// Its state does not allow it.
     WrongState(ReturnState),
     /// The units are to be restocked, but their locks are not DEDUCTED yet: try again. Nothing was done.

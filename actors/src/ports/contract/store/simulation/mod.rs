@@ -79,7 +79,7 @@ pub fn missing_outcomes(tally: &Tally) -> Vec<String> {
         ("IssuePayPage", &["Issued", "WrongState", "Lapsed", "Unknown"]),
         ("AnnouncePaid", &["true", "false"]),
         ("AddPoints", &["true", "false"]),
-        ("SettleRefund", &["true", "false"]),
+        ("SettleRefund", &["Some", "None"]),
         ("CreateSale", &["SaleId"]),
         ("RestockSale", &["Done", "WrongState", "Stale"]),
         ("SetReceiver", &["Done", "WrongState", "Unknown"]),
