@@ -203,6 +203,7 @@ fn refunding(order_sn: &OrderSn, scope: RefundScope) -> RefundOrder {
         request_no: "refund-1".into(),
         operator: Operator::Admin,
         note: "broken".into(),
+        asked: None,
     }
 }
 
