@@ -288,11 +288,14 @@ async fn lock_allotments(tx: &mut Transaction<'_>, sales: &BTreeSet<SaleId>) -> 
     tx.execute(lock.bind(sale_ids(sales))).await.map(drop)
 }
 
+/// A row of `wms_ware_sku`, and the moment.
+type LockedColumns = (i64, i64, i64, i64, i64, i64, i64, i64);
+
 async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<Option<Moment>, StoreError> {
     if skus.is_empty() {
         return Ok(None);
     }
-    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64, i64)> = tx
+    let rows: Vec<LockedColumns> = tx
         .all(
             sqlx::query_as(concat!(
                 "WITH locked AS (
@@ -307,7 +310,7 @@ async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<
         )
         .await?;
     let moment = rows.last().map(|&(.., now, wanted)| Moment::of(now, wanted));
-    let locked = |(id, sku_id, ware_id, stock, locked, version, ..): (i64, i64, i64, i64, i64, i64, i64, i64)| {
+    let locked = |(id, sku_id, ware_id, stock, locked, version, ..): LockedColumns| {
         let row = stock_row((id, sku_id, ware_id, stock, locked, version));
         (row.id, row)
     };
