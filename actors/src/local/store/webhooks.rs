@@ -139,10 +139,11 @@ pub(super) fn settle(tables: &mut Tables, batch: &Batch, unit: &SettleDelivery) 
     delivery.last_error.clone_from(&unit.error);
     delivery.tried_at = Some(batch.at);
     let endpoint_id = delivery.endpoint_id;
-    if unit.next == NextStep::Gone && is_enabled(tables, endpoint_id) {
-        if let Some(endpoint) = touched(tables, batch, endpoint_id) {
-            endpoint.is_enabled = false;
-        }
+    if unit.next == NextStep::Gone
+        && is_enabled(tables, endpoint_id)
+        && let Some(endpoint) = touched(tables, batch, endpoint_id)
+    {
+        endpoint.is_enabled = false;
     }
     true
 }
