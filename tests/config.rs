@@ -202,6 +202,7 @@ fn hostile_values_are_refused_with_their_key_and_source() {
         ("writer.queue", "0"),
         ("writer.max_batch", "1025"),
         ("writer.max_wait", "0ms"),
+        ("writer.target_delay", "0ms"),
         ("auth.public_keys", "a.pem"),
         ("auth.public_keys", "[\"1\",\"2\",\"3\",\"4\",\"5\"]"),
         ("auth.own_key", "yes"),

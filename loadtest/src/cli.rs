@@ -1,5 +1,7 @@
 //! The command line.
 
+mod pressure;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,11 +15,11 @@ use crate::measure::{Plan, measure};
 use crate::processes;
 use crate::report::{self, Report};
 use crate::scenario::orders::{self, OrderFlow, PayType};
-use crate::scenario::overload;
 use crate::scenario::spike::{self, Spike};
 use crate::scenario::{self, Check};
 use crate::table::{self, Effort};
 use crate::target::{Target, TargetArguments};
+use pressure::{HotSkuArguments, IdleArguments, OverloadArguments, StormArguments};
 
 /// Load tests of the seckill server.
 #[derive(Parser)]
@@ -35,25 +37,16 @@ enum Command {
     Spike(SpikeArguments),
     /// Ordinary orders: confirm and submit
     Orders(OrderArguments),
-    /// Many times the capacity on ordinary orders, with a slowed disk
+    /// Many times the capacity on ordinary orders, over a slowed store
     Overload(OverloadArguments),
+    /// More than the capacity, and who is refused tries again at once or as Retry-After says
+    RetryStorm(StormArguments),
+    /// One SKU at many times the capacity while another sells
+    HotSku(HotSkuArguments),
+    /// Thousands of idle and slow connections while others buy
+    Idle(IdleArguments),
     /// The speed table, against the bench's server (`cargo build --release --example bench_server`)
     Table(TableArguments),
-}
-
-#[derive(Args)]
-struct OverloadArguments {
-    #[command(flatten)]
-    load: LoadArguments,
-    /// Offered over capacity
-    #[arg(long, default_value_t = 10.0)]
-    multiple: f64,
-    /// Members who order
-    #[arg(long, default_value_t = 1_000)]
-    buyers: u64,
-    /// What every flush to disk takes longer
-    #[arg(long, default_value = "50ms", value_parser = humantime::parse_duration)]
-    disk_delay: Duration,
 }
 
 #[derive(Args)]
@@ -155,7 +148,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Quick(arguments) => run_spike("quick", arguments).await,
         Command::Spike(arguments) => run_spike("spike", arguments).await,
         Command::Orders(arguments) => run_orders(arguments).await,
-        Command::Overload(arguments) => run_overload(arguments).await,
+        Command::Overload(arguments) => pressure::run_overload(arguments).await,
+        Command::RetryStorm(arguments) => pressure::run_storm(arguments).await,
+        Command::HotSku(arguments) => pressure::run_hot_sku(arguments).await,
+        Command::Idle(arguments) => pressure::run_idle(arguments).await,
         Command::Table(arguments) => run_table(arguments).await,
     }
 }
@@ -190,27 +186,6 @@ async fn run_orders(arguments: OrderArguments) -> anyhow::Result<bool> {
     let (checks, persisted) = orders::reconcile(&target, &prepared, flow).await?;
     let checks = with_audit(&target, load, checks).await?;
     finish(load, target, Report::new("orders", &load.target.mode, &phase, persisted, checks)?).await
-}
-
-async fn run_overload(arguments: OverloadArguments) -> anyhow::Result<bool> {
-    let load = &arguments.load;
-    let mut options = load.target.server_options();
-    let (library, delay) = overload::slow_disk(arguments.disk_delay)?;
-    options.preload = Some(library);
-    options.environment.push(delay);
-    options.settings.push("limits.per_user=off".to_owned());
-    let target = Target::start(&options, &load.target.processes).await?;
-    let effort = overload::Effort {
-        multiple: arguments.multiple,
-        lasts: load.hold,
-        buyers: arguments.buyers,
-        connections: load.connections,
-    };
-    let overload = overload::run(&target, &effort).await?;
-    println!("capacity {:.0} orders/s with flushes {:?} slower", overload.capacity, arguments.disk_delay);
-    let checks = with_audit(&target, load, overload.checks).await?;
-    let report = Report::new("overload", &load.target.mode, &overload.phase, overload.persisted, checks)?;
-    finish(load, target, report).await
 }
 
 async fn run_table(arguments: TableArguments) -> anyhow::Result<bool> {

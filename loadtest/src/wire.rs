@@ -16,6 +16,7 @@ pub struct Connection {
     stream: Option<TcpStream>,
     request: Vec<u8>,
     answer: Vec<u8>,
+    retry_after_secs: Option<u64>,
 }
 
 /// Status and body of an answer.
@@ -46,7 +47,13 @@ impl Connection {
             stream: None,
             request: Vec::with_capacity(2048),
             answer: Vec::with_capacity(4096),
+            retry_after_secs: None,
         }
+    }
+
+    /// `Retry-After` of the last answer.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        self.retry_after_secs
     }
 
     /// A GET with a login cookie.
@@ -110,6 +117,7 @@ impl Connection {
             if let Some(head) = read_head(&self.answer)?
                 && self.answer.len() >= head.body.end
             {
+                self.retry_after_secs = head.retry_after_secs;
                 if head.closes {
                     self.stream = None;
                 }
@@ -123,6 +131,7 @@ struct Head {
     status: u16,
     body: Range<usize>,
     closes: bool,
+    retry_after_secs: Option<u64>,
 }
 
 /// Reads the head once all of it is there. Answers without a length are not understood; the server sends none.
@@ -130,12 +139,14 @@ fn read_head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&bytes[..end])?;
     let status = text.get(9..12).context("no status")?.parse()?;
-    let (mut length, mut closes) = (None, false);
+    let (mut length, mut closes, mut retry_after_secs) = (None, false, None);
     for (name, value) in text.lines().skip(1).filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
             length = Some(value.trim().parse::<usize>()?);
         } else if name.eq_ignore_ascii_case("connection") {
             closes = value.trim().eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            retry_after_secs = value.trim().parse().ok();
         }
     }
     let length = match (length, status) {
@@ -143,7 +154,7 @@ fn read_head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
         (None, 204 | 304) => 0,
         (None, _) => bail!("an answer without content-length: {text}"),
     };
-    Ok(Some(Head { status, body: end + 4..end + 4 + length, closes }))
+    Ok(Some(Head { status, body: end + 4..end + 4 + length, closes, retry_after_secs }))
 }
 
 #[cfg(test)]
@@ -156,8 +167,10 @@ mod tests {
         assert!(read_head(&text[..30]).unwrap().is_none());
         let head = read_head(text).unwrap().unwrap();
         assert_eq!((head.status, &text[head.body], head.closes), (200, &b"hello"[..], false));
-        let closing = read_head(b"HTTP/1.1 503 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").unwrap().unwrap();
-        assert!(closing.closes && closing.status == 503);
+        let closing = read_head(b"HTTP/1.1 503 x\r\nconnection: close\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n")
+            .unwrap()
+            .unwrap();
+        assert!(closing.closes && closing.status == 503 && closing.retry_after_secs == Some(3));
         assert!(read_head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
     }
 }

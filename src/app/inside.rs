@@ -71,6 +71,7 @@ impl Inside {
             queue: config.writer.queue,
             max_batch: config.writer.max_batch,
             max_wait: config.writer.max_wait,
+            target_delay: config.writer.target_delay,
             retries: config.writer.retries,
             ..WriterSettings::default()
         });

@@ -185,6 +185,7 @@ fn check_store(config: &Config, checks: &mut Checks) {
     checks.range("writer.queue", config.writer.queue, 1..=1_000_000);
     checks.range("writer.max_batch", config.writer.max_batch, 1..=1024);
     checks.range("writer.max_wait", config.writer.max_wait, MILLISECOND..=MINUTE);
+    checks.range("writer.target_delay", config.writer.target_delay, MILLISECOND..=MINUTE);
     checks.range("writer.retries", config.writer.retries, 0..=100);
     checks.range("redis.connect_timeout", config.redis.connect_timeout, 10 * MILLISECOND..=10 * SECOND);
     checks.range("redis.response_timeout", config.redis.response_timeout, 10 * MILLISECOND..=10 * SECOND);

@@ -158,6 +158,9 @@ pub struct Writer {
     /// Longest wait of a unit.
     #[serde(with = "values::duration")]
     pub max_wait: Duration,
+    /// Delay to be kept under load.
+    #[serde(with = "values::duration")]
+    pub target_delay: Duration,
     /// Tries after the first.
     pub retries: u32,
 }

@@ -124,6 +124,7 @@ pub struct StepStore {
     commit_failures: Mutex<VecDeque<StoreError>>,
     read_failures: Mutex<VecDeque<StoreError>>,
     poison: Mutex<Option<Poison>>,
+    commits_take: Mutex<Duration>,
     batches: Mutex<Vec<Vec<WriteUnit>>>,
     reads: Mutex<Vec<SkuId>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
@@ -141,6 +142,7 @@ impl StepStore {
             commit_failures: Mutex::default(),
             read_failures: Mutex::default(),
             poison: Mutex::default(),
+            commits_take: Mutex::default(),
             batches: Mutex::default(),
             reads: Mutex::default(),
             calls: Mutex::default(),
@@ -155,6 +157,11 @@ impl StepStore {
     /// From now on a commit with such a unit in it fails as if a constraint had refused it.
     pub fn poison(&self, is_bad: impl Fn(&WriteUnit) -> bool + Send + 'static) {
         *lock(&self.poison) = Some(Box::new(is_bad));
+    }
+
+    /// From now on every commit takes so long.
+    pub fn commits_take(&self, duration: Duration) {
+        *lock(&self.commits_take) = duration;
     }
 
     /// The next read of stock rows that is not spoken for yet fails.
@@ -196,6 +203,10 @@ impl Store for StepStore {
     async fn commit(&self, units: &[WriteUnit]) -> Result<Committed, StoreError> {
         lock(&self.batches).push(units.to_vec());
         self.before_commit.pass().await;
+        let takes = *lock(&self.commits_take);
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let failure = lock(&self.commit_failures).pop_front();
         if let Some(error) = failure {
             return Err(error);

@@ -3,9 +3,15 @@
 //! A batch is what queued while the last commit ran, at most [`WriterSettings::max_batch`]; nothing waits to fill one,
 //! so a lone unit is committed at once. Transactions live here and no caller can drop them (DESIGN rule 13): a caller
 //! only awaits a oneshot. After each commit the SKU actors hear the news first, then the callers are answered.
+//!
+//! - [`load`]: how many units may be here; what would wait too long is refused when it comes
+//! - [`lane`]: SKUs take turns when more waits than fits into one batch
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+pub mod lane;
+pub mod load;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +24,8 @@ use crate::domain::stock::StockRow;
 use crate::ports::store::units::{Unit, UnitOutcome, WriteUnit, reserved};
 use crate::ports::store::{Committed, Store, StoreError};
 use crate::protocol::stock::{SkuNews, StockNews};
+use lane::Lane;
+use load::{Load, LoadSettings};
 
 /// Bounds of the writer.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +36,8 @@ pub struct WriterSettings {
     pub max_batch: usize,
     /// A unit that waited longer is refused unstarted (R27).
     pub max_wait: Duration,
+    /// Delay to be kept under load, from the queue to the end of the commit: see [`load`].
+    pub target_delay: Duration,
     /// How often a transient failure of a whole batch is tried again.
     pub retries: u32,
     /// Longest wait of a caller for its outcome; after it the outcome is unknown (R27).
@@ -40,6 +50,7 @@ impl Default for WriterSettings {
             queue: 8192,
             max_batch: 1024,
             max_wait: Duration::from_secs(2),
+            target_delay: Duration::from_millis(300),
             retries: 3,
             answer_within: Duration::from_secs(10),
         }
@@ -49,7 +60,7 @@ impl Default for WriterSettings {
 /// Why a unit has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// The queue is full, the unit waited too long, or the writer has stopped: nothing was written.
+    /// There is no room, the unit waited too long, or the writer has stopped: nothing was written.
     #[error(transparent)]
     NotTried(Unavailable),
     /// The store refused or failed; see [`StoreError`] for what that means.
@@ -70,25 +81,57 @@ struct Job {
     unit: WriteUnit,
     queued_at: Instant,
     reply: oneshot::Sender<Result<UnitOutcome, WriteError>>,
+    place: Place,
+}
+
+/// The load, known to all who queue and to the writer.
+#[derive(Clone)]
+struct SharedLoad(Arc<Mutex<Load>>);
+
+impl SharedLoad {
+    fn lock(&self) -> MutexGuard<'_, Load> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, lane: Lane) -> Option<Place> {
+        self.lock().enter(lane).then(|| Place { load: self.clone(), lane })
+    }
+}
+
+/// A unit's place with the writer, given back on drop.
+struct Place {
+    load: SharedLoad,
+    lane: Lane,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.load.lock().leave(self.lane);
+    }
 }
 
 /// Handle to the writer; cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    load: SharedLoad,
     answer_within: Duration,
 }
 
 /// The writer's end, to be run once the listeners exist.
 pub struct WriterTask {
     jobs: mpsc::Receiver<Job>,
+    load: SharedLoad,
     settings: WriterSettings,
 }
 
 /// Makes the writer's queue. [`WriterTask::run`] must then be spawned.
 pub fn channel(settings: WriterSettings) -> (Writer, WriterTask) {
     let (sender, receiver) = mpsc::channel(settings.queue);
-    (Writer { jobs: sender, answer_within: settings.answer_within }, WriterTask { jobs: receiver, settings })
+    let WriterSettings { queue, max_batch, target_delay: target, .. } = settings;
+    let load = SharedLoad(Arc::new(Mutex::new(Load::new(LoadSettings { queue, max_batch, target }))));
+    let writer = Writer { jobs: sender, load: load.clone(), answer_within: settings.answer_within };
+    (writer, WriterTask { jobs: receiver, load, settings })
 }
 
 impl Writer {
@@ -104,20 +147,29 @@ impl Writer {
     /// units it carries from SKU actors are settled by the writer from here on.
     ///
     /// # Errors
-    /// [`WriteError::NotTried`] when the queue is full or closed.
+    /// [`WriteError::NotTried`] when the writer has no room for it, or is gone.
     pub fn queue<U: Unit>(&self, unit: U) -> Result<Queued<U>, WriteError> {
+        let unit: WriteUnit = unit.into();
+        let Some(place) = self.load.enter(Lane::of(&unit)) else {
+            metrics::counter!("seckill_writer_refused_total").increment(1);
+            return Err(WriteError::NotTried(self.why_refused()));
+        };
         let (reply, answer) = oneshot::channel();
-        let job = Job { unit: unit.into(), queued_at: Instant::now(), reply };
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::NotTried(Unavailable::Overloaded),
-            mpsc::error::TrySendError::Closed(_) => WriteError::NotTried(Unavailable::Stopping),
-        })?;
+        let job = Job { unit, queued_at: Instant::now(), reply, place };
+        if self.jobs.try_send(job).is_err() {
+            self.load.lock().taken(1);
+            return Err(WriteError::NotTried(self.why_refused()));
+        }
         Ok(Queued { answer, within: self.answer_within, kind: std::marker::PhantomData })
+    }
+
+    fn why_refused(&self) -> Unavailable {
+        if self.jobs.is_closed() { Unavailable::Stopping } else { Unavailable::Overloaded }
     }
 
     /// Units waiting now.
     pub fn waiting(&self) -> usize {
-        self.jobs.max_capacity() - self.jobs.capacity()
+        self.load.lock().waiting()
     }
 }
 
@@ -153,24 +205,49 @@ pub struct Listeners {
 impl WriterTask {
     /// Runs until every [`Writer`] is dropped and the queue is empty.
     pub async fn run(mut self, store: Arc<dyn Store>, listeners: Listeners) {
-        let mut jobs = Vec::with_capacity(self.settings.max_batch);
-        while self.jobs.recv_many(&mut jobs, self.settings.max_batch).await > 0 {
-            let (fresh, expired) = self.split_by_age(&mut jobs);
-            if !expired.units.is_empty() {
-                metrics::counter!("seckill_writer_expired_total").increment(expired.units.len() as u64);
-                expired.refuse(&WriteError::NotTried(Unavailable::Overloaded), &listeners);
+        let mut waiting = VecDeque::new();
+        while self.wait(&mut waiting).await {
+            self.refuse_expired(&mut waiting, &listeners);
+            let jobs = lane::take(&mut waiting, self.settings.max_batch, |job| job.place.lane);
+            self.load.lock().taken(jobs.len());
+            let (units, started) = (jobs.len(), Instant::now());
+            self.commit(jobs.into_iter().collect(), store.as_ref(), &listeners).await;
+            if units > 0 {
+                self.learn(units, started.elapsed());
             }
-            self.commit(fresh, store.as_ref(), &listeners).await;
         }
     }
 
-    fn split_by_age(&self, jobs: &mut Vec<Job>) -> (Batch, Batch) {
-        let (mut fresh, mut expired) = (Batch::default(), Batch::default());
-        for job in jobs.drain(..) {
-            let waited_too_long = job.queued_at.elapsed() > self.settings.max_wait;
-            if waited_too_long { &mut expired } else { &mut fresh }.push(job);
+    /// Takes in whatever has come; waits when there is nothing. `false` at the end.
+    async fn wait(&mut self, waiting: &mut VecDeque<Job>) -> bool {
+        if waiting.is_empty() {
+            let Some(job) = self.jobs.recv().await else { return false };
+            waiting.push_back(job);
         }
-        (fresh, expired)
+        while let Ok(job) = self.jobs.try_recv() {
+            waiting.push_back(job);
+        }
+        true
+    }
+
+    fn refuse_expired(&self, waiting: &mut VecDeque<Job>, listeners: &Listeners) {
+        let is_expired = |job: &Job| job.queued_at.elapsed() > self.settings.max_wait;
+        let expired: Batch = std::iter::from_fn(|| waiting.pop_front_if(|job| is_expired(job))).collect();
+        if expired.units.is_empty() {
+            return;
+        }
+        metrics::counter!("seckill_writer_expired_total").increment(expired.units.len() as u64);
+        self.load.lock().taken(expired.units.len());
+        expired.refuse(&WriteError::NotTried(Unavailable::Overloaded), listeners);
+    }
+
+    fn learn(&self, units: usize, took: Duration) {
+        let limit = {
+            let mut load = self.load.lock();
+            load.committed(units, took);
+            load.limit()
+        };
+        metrics::gauge!("seckill_writer_limit_units").set(limit as f64);
     }
 
     /// Commits a batch. One that a constraint refuses is halved until the unit at fault is alone, and only it fails.
@@ -222,16 +299,25 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 struct Batch {
     units: Vec<WriteUnit>,
     callers: Vec<oneshot::Sender<Result<UnitOutcome, WriteError>>>,
+    /// Given back when everybody is answered.
+    places: Vec<Place>,
+}
+
+impl FromIterator<Job> for Batch {
+    fn from_iter<I: IntoIterator<Item = Job>>(jobs: I) -> Self {
+        let mut batch = Self::default();
+        for job in jobs {
+            batch.units.push(job.unit);
+            batch.callers.push(job.reply);
+            batch.places.push(job.place);
+        }
+        batch
+    }
 }
 
 impl Batch {
-    fn push(&mut self, job: Job) {
-        self.units.push(job.unit);
-        self.callers.push(job.reply);
-    }
-
     fn split_off(&mut self, at: usize) -> Self {
-        Self { units: self.units.split_off(at), callers: self.callers.split_off(at) }
+        Self { units: self.units.split_off(at), callers: self.callers.split_off(at), places: self.places.split_off(at) }
     }
 
     fn finish(self, committed: Committed, listeners: &Listeners) {

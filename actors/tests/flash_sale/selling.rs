@@ -10,7 +10,11 @@ use actors::testkit::{until, until_some};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use super::scene::{Scene, by_hand, by_itself, tally, winners, won};
+use super::scene::{Scene, Told, by_hand, by_itself, tally, winners, won};
+
+fn is_win(told: &Told) -> bool {
+    matches!(told, Ok(Attempt::Won(_)))
+}
 
 #[actix::test]
 async fn of_500_buyers_exactly_100_win_100_units() {
@@ -72,6 +76,54 @@ async fn batches_are_what_queued_while_the_last_was_in_flight() {
     assert_eq!(tally(&told), BTreeMap::from([("sold out", 29), ("won", 100)]));
     let commits = scene.shop.store.batches().len() - commits_before;
     assert_eq!(commits, 3, "1, 64, and the 64 of which 35 find a permit");
+}
+
+#[actix::test]
+async fn first_come_first_served_within_a_batch_and_across_batches() {
+    const UNITS: i64 = 100;
+    for max_batch in [1024, 64, 7, 1] {
+        let scene = Scene::open(FlashSaleSettings { max_batch, ..by_hand() }).await;
+        let gate = scene.live(UNITS, 1).await;
+
+        // The lone first is held at its commit while all others queue behind it, in the order of their numbers.
+        scene.shop.store.before_commit.shut();
+        let told = scene.attempts(&gate, 1..=500);
+        let stepping = async {
+            until("the lone first is on its way", || scene.shop.store.before_commit.waiting() == 1).await;
+            scene.shop.store.before_commit.open();
+        };
+        let (told, ()) = tokio::join!(told, stepping);
+
+        let won_by: Vec<usize> = (1..).zip(&told).filter(|(_, told)| is_win(told)).map(|(user, _)| user).collect();
+        assert_eq!(won_by, (1..=100).collect::<Vec<_>>(), "with batches of {max_batch}");
+        assert_eq!(tally(&told), BTreeMap::from([("sold out", 400), ("won", 100)]));
+        scene.assert_sound(&told).await;
+    }
+}
+
+#[actix::test]
+async fn whoever_comes_after_a_batch_was_formed_is_served_after_it() {
+    let scene = Scene::open(FlashSaleSettings { max_batch: 4, ..by_hand() }).await;
+    let gate = scene.live(6, 1).await;
+    let gate_of_store = &scene.shop.store.before_commit;
+
+    // Commit by commit: attempts that come while one runs stand behind all that wait.
+    gate_of_store.shut();
+    let early = scene.attempts(&gate, 1..=5);
+    let late = async {
+        until("the lone first is on its way", || gate_of_store.waiting() == 1).await;
+        gate_of_store.step();
+        until("the next four are on their way", || gate_of_store.waiting() == 1 && gate_of_store.passed() > 0).await;
+        let late = scene.attempts(&gate, 6..=9);
+        tokio::pin!(late);
+        assert!(late.as_mut().now_or_never().is_none(), "queued behind the commit");
+        gate_of_store.open();
+        late.await
+    };
+    let (early, late) = tokio::join!(early, late);
+
+    assert_eq!(tally(&early), BTreeMap::from([("won", 5)]));
+    assert!(is_win(&late[0]) && late[1..].iter().all(|told| *told == Ok(Attempt::SoldOut)), "{late:?}");
 }
 
 #[actix::test]

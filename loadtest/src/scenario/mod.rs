@@ -1,7 +1,10 @@
 //! What can be run, each with its preparation before the measured phase and its reconciliation after it.
 
+pub mod hot_sku;
+pub mod idle;
 pub mod orders;
 pub mod overload;
+pub mod pressure;
 pub mod spike;
 
 use std::cell::Cell;

@@ -1,20 +1,20 @@
-//! Ten times what the server can do, on ordinary orders, with a slowed disk.
+//! Many times what the server can do, on ordinary orders over a slowed store; and the same with buyers who insist.
 //!
-//! First the capacity is found by a closed loop; then the open model offers a multiple of it. Refusals must be quick,
-//! what is admitted must not wait long, as much must be done as before, memory must stay flat.
+//! First the capacity is found by a closed loop, and what latency is normal at half of it; then the open model offers a
+//! multiple. As much must be done as before, what is admitted must not wait long, refusals must be quick, memory must
+//! stay flat, and ten seconds later latency must be normal again.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-
-use super::orders::{self, OrderFlow, PayType};
-use super::{Check, prepare_buyers};
-use crate::arrivals::{Schedule, Stage};
-use crate::generator::Pace;
-use crate::measure::{Phase, Plan, measure};
+use super::Check;
+use super::orders::OrderFlow;
+use super::pressure::{Shop, at_most, capacity, enough_done, goodput, memory, offer, recovery};
+use crate::generator::{Workload, Wrong};
+use crate::measure::Phase;
+use crate::record::Outcome;
 use crate::target::Target;
+use crate::wire::Connection;
 
 /// How it is run.
 pub struct Effort {
@@ -22,17 +22,62 @@ pub struct Effort {
     pub multiple: f64,
     /// The overload.
     pub lasts: Duration,
+    /// Each of the phases before.
+    pub before: Duration,
     /// Members who order.
     pub buyers: u64,
     /// Connections while capacity is found.
     pub connections: usize,
+    /// Connections of the overload.
+    pub crowd: usize,
+    /// What buyers do when they are refused.
+    pub insistence: Insistence,
+}
+
+/// What a buyer does who hears 503.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Insistence {
+    /// Tries after the first.
+    pub retries: u32,
+    /// So many of a hundred wait as `Retry-After` says; the others try again at once.
+    pub patient_percent: u64,
+}
+
+impl Insistence {
+    fn is_patient(self, number: u64) -> bool {
+        // Spread evenly, so that any hundred in a row have their share.
+        (number * 37) % 100 < self.patient_percent
+    }
+}
+
+struct Insisting {
+    flow: Rc<OrderFlow>,
+    insistence: Insistence,
+}
+
+impl Workload for Insisting {
+    async fn arrive(&self, number: u64, connection: &mut Connection) -> anyhow::Result<Outcome> {
+        let mut retries_left = self.insistence.retries;
+        loop {
+            let outcome = self.flow.arrive(number, connection).await?;
+            if outcome != Outcome::Busy {
+                return Ok(outcome);
+            }
+            let wait = connection.retry_after_secs().ok_or_else(|| Wrong("a 503 without Retry-After".to_owned()))?;
+            if retries_left == 0 {
+                return Ok(outcome);
+            }
+            retries_left -= 1;
+            if self.insistence.is_patient(number) {
+                tokio::time::sleep(Duration::from_secs(wait)).await;
+            }
+        }
+    }
 }
 
 /// The phases as they went, and what must hold.
-pub struct Overload {
-    /// Capacity found.
-    pub capacity: f64,
-    /// The overload.
+pub struct Pressed {
+    /// The pressure.
     pub phase: Phase,
     /// Orders in the store.
     pub persisted: u64,
@@ -40,81 +85,33 @@ pub struct Overload {
     pub checks: Vec<Check>,
 }
 
-/// Compiles what slows the disk; answers the library to be loaded before others, and its setting.
-///
-/// # Errors
-/// Without a C compiler.
-pub fn slow_disk(delay: Duration) -> anyhow::Result<(PathBuf, (String, String))> {
-    let library = std::env::temp_dir().join(format!("slow_disk-{}.so", std::process::id()));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/slow_disk.c");
-    let compiled = std::process::Command::new("cc")
-        .args(["-shared", "-fPIC", "-O2", "-o"])
-        .arg(&library)
-        .args([source, "-ldl"])
-        .status()
-        .context("cc")?;
-    ensure!(compiled.success(), "the slow disk cannot be compiled");
-    Ok((library, ("SLOW_DISK_US".to_owned(), delay.as_micros().to_string())))
-}
-
 /// Runs it.
 ///
 /// # Errors
 /// When the server does not answer.
-pub async fn run(target: &Target, effort: &Effort) -> anyhow::Result<Overload> {
-    let cookies = prepare_buyers(target, effort.buyers, effort.connections).await?;
-    let first = cookies.first().context("no buyer")?;
-    let prepared = orders::prepare(target, first, vec![48], 10_000_000).await?;
-    let flow = Rc::new(OrderFlow::new(cookies, vec![48], PayType::Cash, prepared.price.clone()));
-    let plan = |title, connections, pace| Plan { title, connections, pace, sale: None };
-
-    let closed = Pace::Closed(Duration::from_secs(10));
-    let found = measure(target, plan("capacity", effort.connections, closed), flow.clone()).await;
-    let capacity = found.record.counts.accepted() as f64 / found.record.took.as_secs_f64();
-    let calm_p99 = found.record.accepted.quantile(0.99);
-    eprintln!("capacity {capacity:.0} orders/s, p99 {calm_p99:.1?}");
+pub async fn run(target: &Target, effort: &Effort) -> anyhow::Result<Pressed> {
+    let shop = Shop::with_buyers(target, effort.buyers, 48).await?;
+    let capacity = capacity(target, shop.flow.clone(), effort.connections, effort.before).await;
+    let normal = capacity / 2.0;
+    let calm = offer(target, "half the capacity", shop.flow.clone(), normal, effort.before, 64).await;
+    let calm_p99 = calm.record.latencies.quantile(0.99);
 
     let rate = capacity * effort.multiple;
-    let pace = Pace::Open(Schedule::new(vec![Stage::constant(rate, effort.lasts)]));
-    let phase = measure(target, plan("overload", 4_000, pace), flow.clone()).await;
-    let goodput = phase.record.counts.accepted() as f64 / phase.record.took.as_secs_f64();
+    let insisting = Rc::new(Insisting { flow: shop.flow.clone(), insistence: effort.insistence });
+    let phase = offer(target, "overload", insisting, rate, effort.lasts, effort.crowd).await;
+    let recovered = recovery(target, shop.flow.clone(), normal, calm_p99).await?;
 
-    let pace = Pace::Open(Schedule::new(vec![Stage::constant(capacity / 2.0, Duration::from_secs(10))]));
-    let after = measure(target, plan("afterwards", effort.connections, pace), flow.clone()).await;
-    let last = after.record.seconds.last().context("nothing was answered afterwards")?;
-    let recovered = last.latencies.quantile(0.5);
-
-    let (mut checks, persisted) = orders::reconcile(target, &prepared, flow).await?;
-    let at_most = |name: &str, is: Duration, limit: Duration| Check {
-        name: format!("{name} ≤ {limit:?}"),
-        ok: is <= limit,
-        detail: format!("{is:.1?}"),
-    };
-    let ms = Duration::from_millis;
-    checks.push(Check {
-        name: format!("as much is done at {rate:.0}/s as at capacity (≥ 0.9)"),
-        ok: goodput >= 0.9 * capacity,
-        detail: format!("{goodput:.0}/s of {capacity:.0}/s = {:.2}", goodput / capacity),
-    });
-    checks.push(at_most("p99 of what is admitted", phase.record.accepted.quantile(0.99), ms(500)));
-    checks.push(at_most("p99 of refusals", phase.record.refused.quantile(0.99), ms(50)));
-    checks.push(at_most("p50 ten seconds later, at half the capacity", recovered, calm_p99));
-    if let Some(server) = phase.processes.first() {
-        checks.push(memory(&server.resident));
+    let (mut checks, persisted) = shop.reconcile(target).await?;
+    checks.push(enough_done(rate, goodput(&phase), capacity));
+    if effort.insistence.retries == 0 {
+        // Otherwise a latency is that of all tries of a buyer.
+        let ms = Duration::from_millis;
+        checks.push(at_most("p99 of what is admitted", phase.record.accepted.quantile(0.99), ms(500)));
+        checks.push(at_most("p99 of refusals", phase.record.refused.quantile(0.99), ms(50)));
     }
-    Ok(Overload { capacity, phase, persisted, checks })
-}
-
-/// At most 256 MiB, and flat: the last third needs no more than the middle one, but for a tenth.
-fn memory(resident: &[u64]) -> Check {
-    let most = |part: &[u64]| part.iter().copied().max().unwrap_or(0) >> 20;
-    let third = resident.len() / 3;
-    let (middle, last) = (most(&resident[third..third * 2]), most(&resident[third * 2..]));
-    Check {
-        name: "memory of the server ≤ 256 MiB and flat".to_owned(),
-        ok: most(resident) <= 256 && last <= middle + middle / 10 + 1,
-        detail: format!("at most {} MiB, middle third {middle}, last third {last}", most(resident)),
-    }
+    checks.push(recovered);
+    checks.extend(memory(&phase));
+    Ok(Pressed { phase, persisted, checks })
 }
 
 #[cfg(test)]
@@ -122,10 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_grows_or_is_large_fails() {
-        let mib = |values: &[u64]| values.iter().map(|value| value << 20).collect::<Vec<_>>();
-        assert!(memory(&mib(&[50, 90, 100, 100, 100, 101])).ok);
-        assert!(!memory(&mib(&[50, 90, 100, 120, 140, 160])).ok);
-        assert!(!memory(&mib(&[300; 6])).ok);
+    fn so_many_of_a_hundred_are_patient() {
+        for percent in [0, 1, 50, 100] {
+            let insistence = Insistence { retries: 3, patient_percent: percent };
+            assert_eq!((500..600).filter(|number| insistence.is_patient(*number)).count() as u64, percent);
+        }
     }
 }
