@@ -5,7 +5,7 @@ use actors::testkit::for_seeds;
 
 use super::database::Databases;
 
-const LIVES: u64 = 12;
+const LIVES: u64 = 18;
 const BATCHES: usize = 80;
 
 actors::store_contract!(Databases);
