@@ -1,0 +1,55 @@
+//! The past that growth is measured on (`bench_server fill`): every invariant holds in it. PostgreSQL is filled too when
+//! `SECKILL_TEST_DATABASE_URL` names a server.
+
+#[path = "../benches/server/fill.rs"]
+mod fill;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::domain::invariants::check;
+use actors::ports::store::{AuditReads, StoreRules};
+use fill::{Place, Sizes, fill};
+use seckill::machine::{SystemClock, SystemEntropy};
+use seckill::store::postgres::{PostgresSettings, PostgresStore, StoreClock};
+use seckill::store::sqlite::SqliteStore;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+const SIZES: Sizes = Sizes { skus: 20, members: 1_500, orders: 4_000 };
+const RULES: StoreRules =
+    StoreRules { items_per_message: 256, points_per_yuan: 1, close_grace: Duration::from_secs(60) };
+
+async fn is_as_asked(store: &impl AuditReads) {
+    let facts = store.facts(0).await.expect("it is readable");
+    let report = check(&facts);
+    assert!(report.is_ok(), "{:#?}", report.broken());
+    assert_eq!(facts.orders.len(), 4_000);
+    assert_eq!(facts.orders.iter().filter(|order| order.applied_payments == 1).count(), 2_860);
+    assert_eq!(facts.stock.len(), 20 + 4, "the demo's rows are there, too");
+    assert_eq!(facts.sales.iter().map(|sale| sale.grant_rows).collect::<Vec<_>>(), [20; 10]);
+}
+
+#[tokio::test]
+async fn a_filled_file_keeps_every_invariant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("seckill.db");
+    fill(&Place::File(path.clone()), RULES, SIZES).await.expect("an empty store can be filled");
+    let store = SqliteStore::open(&path, Arc::new(SystemClock), Arc::new(SystemEntropy), RULES).await;
+    is_as_asked(&store.expect("it opens")).await;
+}
+
+#[tokio::test]
+async fn a_filled_server_keeps_every_invariant() {
+    let Ok(server) = std::env::var("SECKILL_TEST_DATABASE_URL") else { return };
+    let schema = format!("seckill_test_filled_{}", std::process::id());
+    let mut owner = PgConnection::connect(&server).await.expect("the server of the variable");
+    sqlx::query(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut owner).await.expect("a new schema");
+    let url = format!("{server}?options[search_path]={schema}");
+    fill(&Place::Server(url.clone()), RULES, SIZES).await.expect("an empty store can be filled");
+    let settings = PostgresSettings::new(url);
+    let store = PostgresStore::open(&settings, StoreClock::Database, Arc::new(SystemEntropy), RULES).await;
+    let store = store.expect("it opens");
+    is_as_asked(&store).await;
+    store.close().await;
+    sqlx::query(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut owner).await.expect("dropped");
+}
