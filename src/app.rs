@@ -14,7 +14,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use actors::domain::invariants;
 use anyhow::Context;
 use async_trait::async_trait;
 
@@ -192,7 +191,7 @@ async fn audit(config: &Config, json: bool) -> anyhow::Result<bool> {
     use std::io::Write;
 
     let store = DurableStore::open_existing(config).await?;
-    let report = invariants::check(&store.port().facts(AUDIT_EXEMPT_MS).await?);
+    let report = store.port().audit(AUDIT_EXEMPT_MS).await?;
     store.close().await;
     let mut out = std::io::stdout().lock();
     if json {
