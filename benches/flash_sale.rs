@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::{Money, SaleId, SkuId, UserId};
 use actors::flash_sale::{Attempt, FlashSaleSettings, FlashSales, Gate};
 use actors::local::clock::SeededEntropy;
@@ -50,6 +50,7 @@ async fn live(count: i64) -> (Shop, Arc<FlashSales>, Arc<Gate>) {
         per_user_limit: 1,
         starts_at: now,
         ends_at: now.plus(NEVER),
+        challenge: ChallengeMode::Off,
     };
     let sale = sales.create(sale).await.expect("a sound sale");
     sales.arm(sale.id).await.expect("the stock is there");

@@ -31,7 +31,7 @@ echo "order $order"
 
 # Pay as a browser would: post the form to the cashier, press its button.
 attribute() { sed -n "s/.*$1=\"\([^\"]*\)\".*/\1/p" "$2" | head -1 | sed 's/&quot;/"/g; s/&#34;/"/g; s/&amp;/\&/g'; }
-ask -X POST "$BASE/api/v1/orders/$order/payments" | jq -r .pay_form >"$work/form"
+ask -X POST -H "idempotency-key: $(key)" "$BASE/api/v1/orders/$order/payments" | jq -r .pay_form >"$work/form"
 action="$(attribute action "$work/form")"
 content="$(attribute 'name="biz_content" value' "$work/form")"
 curl -fsS --data-urlencode "biz_content=$content" "$action" >"$work/cashier"

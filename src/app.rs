@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web::Data;
+use actors::bridge::Pruner;
 use anyhow::Context;
 use async_trait::async_trait;
 
@@ -99,7 +100,8 @@ pub async fn serve_with(config: Config, started: impl FnOnce(&PublicSide) -> any
     let forgetting = stop.clone();
     let mut helpers =
         vec![tokio::spawn(async move { limits.run(forgetting).await }), tokio::spawn(metrics.run_upkeep(stop.clone()))];
-    helpers.push(tokio::spawn(upkeep::forget_old_keys(inside.orders.clone(), stop.clone())));
+    let pruner = Pruner::new(inside.writer.clone(), upkeep::prune_settings(&config.retention));
+    helpers.push(tokio::spawn(upkeep::forget_what_is_old(inside.orders.clone(), pruner, stop.clone())));
     if let Some(sandbox) = payment.sandbox {
         helpers.push(tokio::spawn(gateway::sandbox::notifier::run(sandbox, stop.clone())));
     }
@@ -173,8 +175,11 @@ impl House<'_> {
             body_timeout: config.server.body_timeout,
             read_timeout: config.server.request_timeout,
             long_poll: config.server.long_poll_timeout,
+            stream_heartbeat: config.server.stream_heartbeat,
+            stream_lifetime: config.server.stream_lifetime,
             foreign_lease: config.stock.foreign_lease,
             per_user_limit: config.flash_sale.per_user_limit,
+            challenge: config.flash_sale.challenge,
             demo: if config.demo_enabled() { Some(own_issuer(config)?) } else { None },
             cookie_name: config.auth.cookie.clone(),
             readiness: self.readiness.clone(),

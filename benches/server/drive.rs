@@ -8,7 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error};
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::{Money, SaleId, SkuId, Timestamp, WareId};
 use actors::ports::store::units::AdjustStock;
 use anyhow::{Context, ensure};
@@ -104,6 +104,7 @@ async fn arm(state: &State, units: i64) -> anyhow::Result<SaleId> {
         per_user_limit: 1,
         starts_at: Timestamp(0),
         ends_at: Timestamp(i64::MAX / 2),
+        challenge: ChallengeMode::Off,
     };
     let sale = state.sales.create(sale).await?;
     state.sales.arm(sale.id).await?;

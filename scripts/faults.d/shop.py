@@ -4,6 +4,7 @@ import collections
 import html.parser
 import json
 import urllib.parse
+import uuid
 
 from wire import Connection, NotReached, Unknown
 
@@ -39,6 +40,10 @@ class Shop:
     def _login(self, user):
         return {"authorization": f"Bearer {self.tokens[user]}"}
 
+    def _once(self, user):
+        """Login and a key that no other request has: the checker wants to see what repeats do without it."""
+        return {**self._login(user), "idempotency-key": uuid.uuid4().hex}
+
     def _ask(self, judge, send, op, **facts):
         """Journals the request, sends it, has the answer judged, journals that."""
         number = self.journal.invoke(op, **facts)
@@ -70,7 +75,7 @@ class Shop:
 
     def attempt_v1(self, user, sale):
         """The same on the REST path."""
-        send = lambda: self.public.request("POST", f"/api/v1/flash-sales/{sale}/attempts", b"", self._login(user))
+        send = lambda: self.public.request("POST", f"/api/v1/flash-sales/{sale}/attempts", b"", self._once(user))
         return self._ask(judge_attempt_v1, send, "attempt", user=user, sale=sale)
 
     def won_page(self, user, order_sn):
@@ -109,7 +114,7 @@ class Shop:
 
     def pay_form(self, user, order_sn):
         """Another form for an unpaid order; facts: form."""
-        send = lambda: self.public.request("POST", f"/api/v1/orders/{order_sn}/payments", b"", self._login(user))
+        send = lambda: self.public.request("POST", f"/api/v1/orders/{order_sn}/payments", b"", self._once(user))
         return self._ask(judge_pay_form, send, "pay_form", user=user, order_sn=order_sn)
 
     # After the payment
@@ -121,7 +126,7 @@ class Shop:
     def ask_back(self, user, order_sn, sku, quantity):
         """Asks to send units back; facts: id."""
         body = {"sku_id": str(sku), "quantity": quantity, "reason": "does not fit"}
-        send = lambda: self.public.request("POST", f"/api/v1/orders/{order_sn}/returns", body, self._login(user))
+        send = lambda: self.public.request("POST", f"/api/v1/orders/{order_sn}/returns", body, self._once(user))
         facts = {"user": user, "order_sn": order_sn, "sku": sku, "quantity": quantity}
         return self._ask(judge_return, send, "ask_back", **facts)
 

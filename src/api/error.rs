@@ -51,6 +51,10 @@ pub enum Kind {
     AlreadyReleased,
     /// Another thing is in the way.
     Conflict,
+    /// The sale asks for a solved challenge.
+    ChallengeRequired,
+    /// The solution of a challenge is none.
+    ChallengeFailed,
     /// No unit of the sale remains.
     SoldOut,
     /// The user's share of the sale is used.
@@ -79,7 +83,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Validation,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -100,6 +104,8 @@ impl Kind {
         Self::AlreadyConfirmed,
         Self::AlreadyReleased,
         Self::Conflict,
+        Self::ChallengeRequired,
+        Self::ChallengeFailed,
         Self::SoldOut,
         Self::LimitReached,
         Self::NotStarted,
@@ -137,6 +143,8 @@ impl Kind {
             Self::AlreadyConfirmed => (409, "already-confirmed", "The reservation is sold already"),
             Self::AlreadyReleased => (409, "already-released", "The reservation was given back already"),
             Self::Conflict => (409, "conflict", "Something else is in the way"),
+            Self::ChallengeRequired => (403, "challenge-required", "Solve the sale's challenge first"),
+            Self::ChallengeFailed => (403, "challenge-failed", "The challenge is not solved"),
             Self::SoldOut => (409, "sold-out", "Sold out"),
             Self::LimitReached => (409, "limit-reached", "You took part already"),
             Self::NotStarted => (425, "not-started", "The sale has not started"),
@@ -181,6 +189,8 @@ impl Surface {
 pub struct ApiError {
     surface: Surface,
     kind: Kind,
+    /// The path that was asked, where problems name it.
+    instance: Option<String>,
     detail: Option<String>,
     retry_after_seconds: Option<u64>,
     allow: Option<&'static str>,
@@ -190,14 +200,16 @@ pub struct ApiError {
 impl ApiError {
     /// An error for this request.
     pub fn new(request: &HttpRequest, kind: Kind) -> Self {
-        Self::on(Surface::of(request.path()), kind)
+        Self::at(request.path(), kind)
     }
 
-    /// An error for a surface.
-    pub fn on(surface: Surface, kind: Kind) -> Self {
+    /// An error for a path, in the shape of its surface.
+    pub fn at(path: &str, kind: Kind) -> Self {
+        let surface = Surface::of(path);
+        let instance = (surface == Surface::Problem).then(|| path.to_owned());
         let comes_again = matches!(kind.row().0, 429 | 503) || kind == Kind::KeyInProgress;
         let retry_after_seconds = comes_again.then_some(1);
-        Self { surface, kind, detail: None, retry_after_seconds, allow: None, extras: Map::new() }
+        Self { surface, kind, instance, detail: None, retry_after_seconds, allow: None, extras: Map::new() }
     }
 
     /// Says more.
@@ -322,6 +334,7 @@ impl ApiError {
         body.insert("status".into(), json!(status));
         body.insert("code".into(), json!(code));
         body.insert("detail".into(), json!(self.message()));
+        body.insert("instance".into(), json!(self.instance));
         response.content_type("application/problem+json").body(Value::Object(body).to_string())
     }
 }

@@ -3,11 +3,21 @@
 use actix_web::http::header::{self, EntityTag, Header, IfMatch, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::error::{ApiError, Kind};
 
-/// 200 with the body and its tag, or 304 when the client has it. Private: what belongs to one buyer.
-pub fn answer(request: &HttpRequest, tag: &str, body: impl Serialize) -> HttpResponse {
+/// For what belongs to one buyer.
+pub const PRIVATE: &str = "private, no-cache";
+
+/// The tag of a body that has no version of its own.
+pub fn of(body: &impl Serialize) -> String {
+    let text = serde_json::to_vec(body).unwrap_or_default();
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 200 with the body and its tag, or 304 when the client has it.
+pub fn answer(request: &HttpRequest, tag: &str, cache: &'static str, body: impl Serialize) -> HttpResponse {
     let tag = EntityTag::new_strong(tag.to_owned());
     let holds = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
@@ -15,7 +25,7 @@ pub fn answer(request: &HttpRequest, tag: &str, body: impl Serialize) -> HttpRes
         Err(_) => false,
     };
     let mut response = if holds { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((header::ETAG, tag.to_string())).insert_header((header::CACHE_CONTROL, "private, no-cache"));
+    response.insert_header((header::ETAG, tag.to_string())).insert_header((header::CACHE_CONTROL, cache));
     if holds { response.finish() } else { response.json(body) }
 }
 

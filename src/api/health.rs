@@ -1,14 +1,30 @@
-//! /healthz: the process lives. /readyz: it takes work. Both on both listeners; neither says more (S24).
+//! /healthz: the process lives. /readyz: it takes work. /version: which server it is. All on both listeners; none says
+//! more (S24).
 
 use actix_web::{HttpResponse, get, web};
+use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::State;
 
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(healthz).service(readyz);
+    config.service(healthz).service(readyz).service(version);
     // Load balancers ask without wanting the body.
     config.route("/healthz", web::head().to(alive)).route("/readyz", web::head().to(takes_work));
+}
+
+/// Which server this is.
+#[derive(Serialize, utoipa::ToSchema)]
+struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Name and version of this server.
+#[utoipa::path(tag = "operation", responses((status = 200, description = "the version", body = Version)))]
+#[get("/version")]
+async fn version() -> HttpResponse {
+    HttpResponse::Ok().json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Whether the process lives.

@@ -2,7 +2,7 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev};
+use actix_web::{FromRequest, HttpRequest, HttpResponseBuilder, dev};
 
 use super::error::{ApiError, Kind};
 
@@ -20,17 +20,33 @@ impl FromRequest for Key {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
-        ready(key(request).and_then(|key| key.map(Self).ok_or_else(|| ApiError::new(request, Kind::KeyMissing))))
+        ready(Self::of(request))
     }
 }
 
-impl MaybeKey {
+impl Key {
     /// For handlers that look at the login themselves before anything else.
     ///
     /// # Errors
-    /// 400 for a key that cannot be one.
+    /// 400 without a key, or for one that cannot be one.
     pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        key(request).map(Self)
+        key(request)?.map(Self).ok_or_else(|| ApiError::new(request, Kind::KeyMissing))
+    }
+}
+
+impl FromRequest for MaybeKey {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        ready(key(request).map(Self))
+    }
+}
+
+/// Says of an answer that it is an earlier one.
+pub fn note_replay(response: &mut HttpResponseBuilder, is_replayed: bool) {
+    if is_replayed {
+        response.insert_header(("idempotency-replayed", "true"));
     }
 }
 

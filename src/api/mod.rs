@@ -21,12 +21,14 @@ pub mod v1;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::bridge::Replayer;
+use actors::domain::flash_sale::ChallengeMode;
 use actors::domain::order::Order;
 use actors::domain::reject::Unavailable;
 use actors::domain::{OrderSn, UserId};
-use actors::flash_sale::{Attempt, FlashSales, Gate};
+use actors::flash_sale::{Attempt, Entry, FlashSales, Gate};
 use actors::order::Orders;
 use actors::ports::clock::Clock;
 use actors::ports::store::{Store, StoreError};
@@ -39,7 +41,7 @@ use crate::config::Config;
 use crate::limits::{Admission, Guard, Limits, Refusal, note_standing};
 use crate::shutdown::Readiness;
 pub use admin::audit_json;
-use error::{ApiError, Kind, Surface};
+use error::{ApiError, Kind};
 pub use openapi::{internal_document_json, public_document_json};
 pub use rules::InputRules;
 
@@ -75,10 +77,16 @@ pub struct State {
     pub read_timeout: Duration,
     /// `server.long_poll_timeout`
     pub long_poll: Duration,
+    /// `server.stream_heartbeat`: longest silence of a stream of events.
+    pub stream_heartbeat: Duration,
+    /// `server.stream_lifetime`: longest life of one.
+    pub stream_lifetime: Duration,
     /// `stock.foreign_lease`
     pub foreign_lease: Duration,
     /// `flash_sale.per_user_limit`: when a sale names none.
     pub per_user_limit: u32,
+    /// `flash_sale.challenge`: when a sale names none.
+    pub challenge: ChallengeMode,
     /// Demo log-in, when it is switched on.
     pub demo: Option<TokenIssuer>,
     /// Name of the login cookie.
@@ -130,7 +138,7 @@ impl State {
         })
     }
 
-    /// One attempt at a flash sale, whatever the path: the user's rates first, then the sale.
+    /// One attempt at a flash sale, whatever the path: the user's rates first, then the sale and its challenge.
     ///
     /// # Errors
     /// 409 while the same key is being decided, 429, 503.
@@ -142,13 +150,13 @@ impl State {
         key: Option<&str>,
     ) -> Result<Attempt, ApiError> {
         self.check_attempt(request, gate, user)?;
-        let attempt = match key {
-            None => self.sales.attempt(gate, user).await,
-            Some(key) => {
-                let number = self.orders.number_of_key(user, gate.sale_id(), key);
-                self.sales.attempt_keyed(gate, user, number).await
-            }
+        let entry = Entry {
+            user_id: user,
+            number: key.map(|key| self.orders.number_of_key(user, gate.sale_id(), key)),
+            path_token: path_token(request),
+            node_use_percent: self.admission.used_percent(),
         };
+        let attempt = self.sales.attempt_from_outside(gate, entry).await;
         attempt.map_err(|failure| ApiError::from_failure(request, failure))
     }
 
@@ -162,6 +170,13 @@ impl State {
         ApiError::from_unavailable(request, &error.into())
     }
 }
+
+/// What a solved challenge earned, as an attempt shows it. What is no text is no token of ours.
+fn path_token(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(PATH_TOKEN).map(|value| value.to_str().unwrap_or_default())
+}
+
+const PATH_TOKEN: HeaderName = HeaderName::from_static("seckill-path-token");
 
 /// The public listener's API routes.
 pub fn public(config: &mut ServiceConfig) {
@@ -194,13 +209,11 @@ pub fn undecodable_path(_: actix_web::error::PathError, request: &HttpRequest) -
 /// Admission and the rate per address, in front of everything on the public listener.
 pub fn guard(config: &Config, limits: Arc<Limits>, admission: Admission) -> Guard {
     Guard::new(config, limits, admission, |request, refusal| {
-        let surface = Surface::of(request.path());
-        let error = match refusal {
-            Refusal::Overloaded { retry_after_secs } => {
-                ApiError::on(surface, Kind::Overloaded).retry_after(retry_after_secs)
-            }
-            Refusal::Limited(limited) => ApiError::on(surface, Kind::RateLimited).retry_after(limited.retry_after_secs),
+        let (kind, seconds) = match refusal {
+            Refusal::Overloaded { retry_after_secs } => (Kind::Overloaded, retry_after_secs),
+            Refusal::Limited(limited) => (Kind::RateLimited, limited.retry_after_secs),
         };
+        let error = ApiError::at(request.path(), kind).retry_after(seconds);
         actix_web::ResponseError::error_response(&error)
     })
 }

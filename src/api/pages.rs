@@ -1,10 +1,11 @@
 //! Lists page by page: how many, from where on, and the cursor of the next page. A cursor names the last row of its page,
 //! so rows that arrive meanwhile shift nothing.
 
-use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::v1::shapes::Page;
@@ -60,4 +61,18 @@ pub fn page<R, T>(mut rows: Vec<R>, limit: usize, place: impl Fn(&R) -> String, 
     rows.truncate(limit);
     let next_cursor = rows.last().filter(|_| has_more).map(|last| URL_SAFE_NO_PAD.encode(place(last)));
     Page { data: rows.into_iter().map(show).collect(), next_cursor, has_more }
+}
+
+/// 200 with a page. `Link` says where the next one is (RFC 8288), besides the cursor in the body.
+pub fn answer<T: Serialize>(request: &HttpRequest, page: Page<T>, cache: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, cache));
+    if let Some(cursor) = &page.next_cursor {
+        let others = request.query_string().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let query: Vec<&str> = others.collect();
+        let query = [query.join("&"), format!("cursor={cursor}")].join("&");
+        let target = format!("{}?{}", request.path(), query.trim_start_matches('&'));
+        response.insert_header((header::LINK, format!("<{target}>; rel=\"next\"")));
+    }
+    response.json(page)
 }

@@ -8,9 +8,10 @@ use super::error::{Kind, Surface};
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Operations that nobody has to log in for.
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 12] = [
     "/healthz",
     "/readyz",
+    "/version",
     "/openapi.json",
     "/api/v1/time",
     "/api/v1/skus",
@@ -76,6 +77,7 @@ fn complete_parameters(operation: &mut Value) {
     for parameter in parameters.iter_mut().filter(|parameter| parameter["in"] == "path") {
         let pattern = match parameter["name"].as_str() {
             Some("order_sn" | "reference") => "^[A-Za-z0-9_-]{1,64}$",
+            Some("trade_no") => "^[A-Za-z0-9_-]{1,64}$",
             Some("message_id") => "^[!-~]{1,255}$",
             _ => "^[1-9][0-9]{0,17}$",
         };
@@ -154,13 +156,14 @@ fn problem_schema() -> Value {
     let codes: Vec<&str> = Kind::ALL.iter().map(|kind| kind.row().1).collect();
     json!({
         "type": "object",
-        "required": ["type", "title", "status", "code", "detail"],
+        "required": ["type", "title", "status", "code", "detail", "instance"],
         "properties": {
             "type": {"type": "string", "description": "/problems/ and the code"},
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "code": {"type": "string", "enum": codes},
             "detail": {"type": "string"},
+            "instance": {"type": "string", "description": "the path that was asked"},
             "field": {"type": "string", "description": "validation: which field; empty for the whole body or query"},
             "current_status": {"type": "string", "description": "wrong-state"},
             "allowed": {"type": "array", "items": {"type": "string"}, "description": "wrong-state: what may be done"},
@@ -172,6 +175,8 @@ fn problem_schema() -> Value {
             "return_id": {"type": "string", "description": "conflict: the open return request of the SKU"},
             "returnable": {"type": "integer", "description": "too-many-returned: units that may still be returned"},
             "refundable": {"type": "string", "description": "refund-too-large: what is left of the payment"},
+            "challenge": {"type": "string", "description": "challenge-required: where the challenge is"},
+            "reason": {"type": "string", "enum": ["missing", "invalid", "lapsed", "used", "unsolved"], "description": "challenge-required, challenge-failed: why"},
         },
     })
 }
@@ -199,6 +204,7 @@ fn example(kind: Kind) -> Value {
         ("status", json!(status)),
         ("code", json!(code)),
         ("detail", json!(title)),
+        ("instance", json!("/api/v1/orders")),
     ] {
         example.insert(name.to_owned(), value);
     }
@@ -213,6 +219,10 @@ fn example(kind: Kind) -> Value {
         Kind::PriceChanged => json!({"expected_total": "10000.00", "detail": "the price changed to 10000.00"}),
         Kind::InsufficientStock => json!({"skus": [{"sku_id": "48", "wanted": 3, "available": 1}]}),
         Kind::LimitReached => json!({"order_sn": "20260101080000123000000000000001"}),
+        Kind::ChallengeRequired => json!({"challenge": "/api/v1/flash-sales/7/challenge", "reason": "missing"}),
+        Kind::ChallengeFailed => {
+            json!({"reason": "lapsed", "detail": "the challenge lapsed, ask for another"})
+        }
         Kind::Conflict => json!({"flash_sale_id": "7", "detail": "flash sale 7 of the same SKU is armed"}),
         Kind::TooManyReturned => json!({"returnable": 1, "detail": "at most 1 units may still be returned"}),
         Kind::RefundTooLarge => json!({"refundable": "88.80", "detail": "at most 88.80 can be refunded"}),

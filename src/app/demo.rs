@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::{Money, SkuId};
 use actors::flash_sale::{FlashSales, SaleFailure};
 use actors::ports::store::StoreError;
@@ -35,6 +35,7 @@ pub async fn prepare(store: &DurableStore, sales: &Arc<FlashSales>) -> anyhow::R
         per_user_limit: 1,
         starts_at: now,
         ends_at: now.plus(WINDOW),
+        challenge: ChallengeMode::default(),
     };
     let sale = sales.create(sale).await.context("demo flash sale")?;
     match sales.arm(sale.id).await {

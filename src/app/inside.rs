@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use actors::bridge::{Bridge, BridgeSettings, Replayer, Sweep, SweepLoop, SweepSettings};
 use actors::domain::events::Delays;
-use actors::flash_sale::{FlashSaleSettings, FlashSales};
+use actors::flash_sale::{ChallengeSecret, ChallengeSettings, FlashSaleSettings, FlashSales, LoadRule};
 use actors::local::bus::{LocalBus, LocalBusSettings};
 use actors::local::carts::StoreCarts;
 use actors::local::coordination::LocalCoordination;
@@ -85,6 +85,8 @@ impl Inside {
         let writer_task = tokio::spawn(inbox.run(store.clone(), listeners));
 
         let (coordination, carts) = coordination(config, redis, &store, &writer);
+        let token_secret = token_secret(config)?;
+        let sale_settings = flash_sale_settings(config, token_secret.clone());
         let orders = Orders::new(
             OrderParts {
                 store: store.clone(),
@@ -95,7 +97,7 @@ impl Inside {
                 gateway,
                 clock: clock.clone(),
                 entropy: entropy.clone(),
-                token_secret: token_secret(config)?,
+                token_secret,
             },
             order_settings(config),
         );
@@ -106,7 +108,7 @@ impl Inside {
             stock.clone(),
             clock.clone(),
             entropy.clone(),
-            flash_sale_settings(config),
+            sale_settings,
         );
         sales.start().await?;
 
@@ -209,7 +211,7 @@ fn order_settings(config: &Config) -> OrderSettings {
     }
 }
 
-fn flash_sale_settings(config: &Config) -> FlashSaleSettings {
+fn flash_sale_settings(config: &Config, token_secret: Vec<u8>) -> FlashSaleSettings {
     FlashSaleSettings {
         attempts_per_sale: config.flash_sale.queue,
         max_batch: config.flash_sale.max_batch,
@@ -218,6 +220,23 @@ fn flash_sale_settings(config: &Config) -> FlashSaleSettings {
         waiters: config.flash_sale.max_waiters,
         waiters_per_user: config.flash_sale.max_waiters_per_user,
         wait_at_most: config.server.long_poll_timeout,
+        challenge: challenge_settings(config, token_secret),
         ..FlashSaleSettings::default()
+    }
+}
+
+fn challenge_settings(config: &Config, token_secret: Vec<u8>) -> ChallengeSettings {
+    let challenge = &config.challenge;
+    ChallengeSettings {
+        secret: ChallengeSecret(token_secret),
+        difficulty_bits: challenge.difficulty_bits,
+        solve_within: challenge.solve_within,
+        token_life: challenge.token_life,
+        spent_tokens: challenge.spent_tokens,
+        load: LoadRule {
+            on_percent: challenge.load_on_percent,
+            off_percent: challenge.load_off_percent,
+            off_after: challenge.load_off_after,
+        },
     }
 }

@@ -3,13 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::bridge::{PruneSettings, Pruner};
 use actors::order::Orders;
 use tokio_util::sync::CancellationToken;
 
-const EVERY: Duration = Duration::from_secs(600);
+use crate::config::Retention;
 
-/// Forgets idempotency keys that are no longer good, until told to stop.
-pub async fn forget_old_keys(orders: Arc<Orders>, stop: CancellationToken) {
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How long spent messages are kept.
+pub fn prune_settings(retention: &Retention) -> PruneSettings {
+    PruneSettings { published: retention.published, seen: retention.seen, replayed: retention.replayed }
+}
+
+/// Forgets idempotency keys that are no longer good, and messages that are done with, until told to stop.
+pub async fn forget_what_is_old(orders: Arc<Orders>, pruner: Pruner, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
@@ -17,10 +25,24 @@ pub async fn forget_old_keys(orders: Arc<Orders>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match orders.forget_old_keys().await {
-            Ok(0) => {}
-            Ok(forgotten) => tracing::debug!(forgotten, "old idempotency keys"),
-            Err(unavailable) => tracing::warn!(%unavailable, "old idempotency keys stay for now"),
+        tokio::select! {
+            biased;
+            // What is left is found again.
+            () = stop.cancelled() => return,
+            () = forget(&orders, &pruner) => {}
         }
+    }
+}
+
+async fn forget(orders: &Orders, pruner: &Pruner) {
+    match orders.forget_old_keys().await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "old idempotency keys"),
+        Err(unavailable) => tracing::warn!(%unavailable, "old idempotency keys stay for now"),
+    }
+    match pruner.step().await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "spent messages"),
+        Err(unavailable) => tracing::warn!(%unavailable, "spent messages stay for now"),
     }
 }

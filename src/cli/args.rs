@@ -146,6 +146,9 @@ pub enum FlashSaleCommand {
         /// First moment it is over, RFC 3339
         #[arg(long, value_name = "TIME")]
         ends_at: String,
+        /// When buyers are asked for a proof of work: off, load or always; flash_sale.challenge when not given
+        #[arg(long, value_name = "MODE")]
+        challenge: Option<String>,
     },
     /// List them
     List,

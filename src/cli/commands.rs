@@ -76,12 +76,15 @@ fn issue_token(config: &Config, user: i64, ttl: Duration, username: Option<Strin
 
 async fn flash_sale(client: &AdminClient, command: FlashSaleCommand) -> anyhow::Result<()> {
     let answer = match command {
-        FlashSaleCommand::Create { sku, price, count, per_user_limit, starts_at, ends_at } => {
+        FlashSaleCommand::Create { sku, price, count, per_user_limit, starts_at, ends_at, challenge } => {
             let mut body = json!({
                 "sku_id": sku.to_string(), "price": price, "count": count, "starts_at": starts_at, "ends_at": ends_at,
             });
             if let Some(limit) = per_user_limit {
                 body["per_user_limit"] = json!(limit);
+            }
+            if let Some(mode) = challenge {
+                body["challenge"] = json!(mode);
             }
             client.post("/admin/v1/flash-sales", &body).await?
         }

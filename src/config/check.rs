@@ -35,6 +35,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     check_store(config, &mut checks);
     check_auth(config, &mut checks);
     check_order(config, &mut checks);
+    check_challenge(config, &mut checks);
     check_alipay(config, &mut checks);
     check_limits(config, &mut checks);
     checks.problems
@@ -151,12 +152,25 @@ fn check_server(config: &Config, checks: &mut Checks) {
     checks.range("server.disconnect_timeout", server.disconnect_timeout, MILLISECOND..=MINUTE);
     checks.range("server.request_timeout", server.request_timeout, MILLISECOND..=10 * MINUTE);
     checks.range("server.long_poll_timeout", server.long_poll_timeout, MILLISECOND..=10 * MINUTE);
+    // The latch reads its waiters every half a second: a shorter wait may see nothing.
+    checks.range("server.stream_heartbeat", server.stream_heartbeat, SECOND..=MINUTE);
+    checks.range("server.stream_lifetime", server.stream_lifetime, SECOND..=HOUR);
+    checks.require(
+        "server.stream_lifetime",
+        server.stream_lifetime >= server.stream_heartbeat,
+        "must not be shorter than server.stream_heartbeat",
+    );
     checks.range("server.drain_pause", server.drain_pause, Duration::ZERO..=MINUTE);
     checks.range("server.stop_timeout", server.stop_timeout, MILLISECOND..=10 * MINUTE);
     checks.require(
         "server.stop_timeout",
         server.stop_timeout > server.drain_pause,
         "must be longer than server.drain_pause, which is a part of it",
+    );
+    checks.require(
+        "server.stream_heartbeat",
+        server.stream_heartbeat < server.stop_timeout,
+        "must be shorter than server.stop_timeout: a stopping server waits so long for a stream",
     );
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
     checks.require("log.filter", filter.is_ok(), "must be filter directives such as \"info,sqlx=warn\"");
@@ -184,6 +198,10 @@ fn check_store(config: &Config, checks: &mut Checks) {
     checks.range("stock.idle_stop", config.stock.idle_stop, MILLISECOND..=DAY);
     checks.range("bus.items_per_message", config.bus.items_per_message, 1..=1024);
     checks.range("bus.relay_queue", config.bus.relay_queue, 1..=100_000);
+    let retention = &config.retention;
+    checks.range("retention.published", retention.published, MINUTE..=3650 * DAY);
+    checks.range("retention.seen", retention.seen, DAY..=3650 * DAY);
+    checks.range("retention.replayed", retention.replayed, MINUTE..=3650 * DAY);
 }
 
 fn check_auth(config: &Config, checks: &mut Checks) {
@@ -237,6 +255,23 @@ fn check_order(config: &Config, checks: &mut Checks) {
     checks.range("flash_sale.max_batch", sale.max_batch, 1..=1024);
     checks.range("flash_sale.max_waiters", sale.max_waiters, 1..=1_000_000);
     checks.range("flash_sale.max_waiters_per_user", sale.max_waiters_per_user, 1..=10_000);
+}
+
+fn check_challenge(config: &Config, checks: &mut Checks) {
+    let challenge = &config.challenge;
+    // A browser needs minutes for more bits, and no phone is done in time.
+    checks.range("challenge.difficulty_bits", challenge.difficulty_bits, 0..=28);
+    checks.range("challenge.solve_within", challenge.solve_within, SECOND..=HOUR);
+    checks.range("challenge.token_life", challenge.token_life, SECOND..=HOUR);
+    checks.range("challenge.spent_tokens", challenge.spent_tokens, 1..=100_000_000);
+    checks.range("challenge.load_on_percent", challenge.load_on_percent, 0..=100);
+    checks.range("challenge.load_off_percent", challenge.load_off_percent, 1..=100);
+    checks.range("challenge.load_off_after", challenge.load_off_after, SECOND..=HOUR);
+    checks.require(
+        "challenge.load_off_percent",
+        challenge.load_on_percent == 0 || challenge.load_off_percent <= challenge.load_on_percent,
+        "must not be above challenge.load_on_percent",
+    );
 }
 
 fn check_alipay(config: &Config, checks: &mut Checks) {

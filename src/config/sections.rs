@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actors::domain::flash_sale::ChallengeMode;
 use serde::{Deserialize, Serialize};
 
 use super::values::{self, Network, Rate, Secret, SecretUrl, Toggle};
@@ -36,6 +37,8 @@ pub struct Config {
     pub order: Order,
     /// Flash sales.
     pub flash_sale: FlashSale,
+    /// The admission challenge.
+    pub challenge: Challenge,
     /// The payment gateway.
     pub alipay: Alipay,
     /// Stock actors.
@@ -46,6 +49,8 @@ pub struct Config {
     pub admission: Admission,
     /// Messages.
     pub bus: Bus,
+    /// How long what is done with is kept.
+    pub retention: Retention,
     /// Demo data and login.
     pub demo: Demo,
     /// The payment sandbox.
@@ -96,6 +101,12 @@ pub struct Server {
     /// Longest long poll.
     #[serde(with = "values::duration")]
     pub long_poll_timeout: Duration,
+    /// Longest silence of a stream of events.
+    #[serde(with = "values::duration")]
+    pub stream_heartbeat: Duration,
+    /// Longest life of a stream of events.
+    #[serde(with = "values::duration")]
+    pub stream_lifetime: Duration,
     /// Whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<Network>,
     /// Not ready before the listeners close (R31).
@@ -264,6 +275,8 @@ pub struct FlashSale {
     pub payment_timeout: Duration,
     /// Units per user, where a new sale does not say.
     pub per_user_limit: u32,
+    /// When a proof of work is asked for, where a new sale does not say.
+    pub challenge: ChallengeMode,
     /// Between two looks at the store's remaining.
     #[serde(with = "values::duration")]
     pub refresh_interval: Duration,
@@ -278,6 +291,29 @@ pub struct FlashSale {
     pub max_waiters: usize,
     /// The same for one buyer.
     pub max_waiters_per_user: usize,
+}
+
+/// `[challenge]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// Zero bits of a solution's hash.
+    pub difficulty_bits: u8,
+    /// Time to solve.
+    #[serde(with = "values::duration")]
+    pub solve_within: Duration,
+    /// Life of a path token.
+    #[serde(with = "values::duration")]
+    pub token_life: Duration,
+    /// Used tokens that are remembered.
+    pub spent_tokens: usize,
+    /// Share of use that switches it on, in percent; 0 is never.
+    pub load_on_percent: u32,
+    /// Share of use below which it may go off again, in percent.
+    pub load_off_percent: u32,
+    /// How long the use must stay below that.
+    #[serde(with = "values::duration")]
+    pub load_off_after: Duration,
 }
 
 /// `[alipay]`
@@ -365,6 +401,21 @@ pub struct Bus {
     pub items_per_message: usize,
     /// Batches that may wait for the relay.
     pub relay_queue: usize,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Outbox rows, from when they were published.
+    #[serde(with = "values::duration")]
+    pub published: Duration,
+    /// Inbox rows.
+    #[serde(with = "values::duration")]
+    pub seen: Duration,
+    /// Parked messages, from when they were replayed.
+    #[serde(with = "values::duration")]
+    pub replayed: Duration,
 }
 
 /// `[demo]`

@@ -33,6 +33,11 @@ impl Admission {
         self.max_in_flight - self.permits.available_permits()
     }
 
+    /// The share of the bound that is in work now, in percent.
+    pub fn used_percent(&self) -> u32 {
+        u32::try_from(self.in_flight() * 100 / self.max_in_flight.max(1)).unwrap_or(u32::MAX)
+    }
+
     /// The bound.
     pub fn max_in_flight(&self) -> usize {
         self.max_in_flight
@@ -48,9 +53,9 @@ mod tests {
         let admission = Admission::new(2);
         let (first, second) = (admission.try_enter(), admission.try_enter());
         assert!(first.is_some() && second.is_some() && admission.try_enter().is_none());
-        assert_eq!((admission.in_flight(), admission.max_in_flight()), (2, 2));
+        assert_eq!((admission.in_flight(), admission.max_in_flight(), admission.used_percent()), (2, 2, 100));
         drop(first);
-        assert_eq!(admission.in_flight(), 1);
+        assert_eq!((admission.in_flight(), admission.used_percent()), (1, 50));
         assert!(admission.try_enter().is_some());
     }
 }

@@ -88,8 +88,8 @@ macro_rules! carry_out_group {
                 IssuePayPage => payments::issue_page,
                 PutCartItem => members::put_cart_item,
                 RetryDelivery => inbox::retry,
-                Park => outbox::park,
-                Replay => outbox::replay,
+                Park => messages::park,
+                Replay => messages::replay,
                 SettleRefund => payments::settle_refund,
                 ShipOrder => fulfilment::ship,
                 RefundOrder => refunds::refund,
@@ -99,6 +99,7 @@ macro_rules! carry_out_group {
                 RestockSale => sale_life::restock,
                 SetReceiver => orders::set_receiver,
                 PruneRequests => requests::prune,
+                PruneMessages => outbox::prune,
             ],
         }
     };

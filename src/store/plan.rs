@@ -53,10 +53,11 @@ const fn touches(unit: &WriteUnit) -> Touches {
         WriteUnit::EditSale(_) => (0, SALES),
         WriteUnit::SetReceiver(_) => (0, ORDERS),
         WriteUnit::PruneRequests(_) => (0, REQUESTS),
+        WriteUnit::PruneMessages(_) => (0, OUTBOX | INBOX | PARKED),
         WriteUnit::TakePayment(_) | WriteUnit::SettleRefund(_) => (0, ORDERS | PAYMENTS),
         WriteUnit::CloseOrders(_) | WriteUnit::IssuePayPage(_) => (0, ORDERS),
         WriteUnit::AnnouncePaid(_) => (ORDERS, INBOX),
-        WriteUnit::AddPoints(_) => (ORDERS | PAYMENTS, POINTS),
+        WriteUnit::AddPoints(_) => (ORDERS, POINTS | PAYMENTS),
         WriteUnit::ShipOrder(_) => (0, ORDERS),
         WriteUnit::ReceiveOrders(_) => (0, ORDERS | PAYMENTS),
         WriteUnit::RefundOrder(_) => (0, ORDERS | PAYMENTS | POINTS | STOCK),
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn an_order_made_in_the_batch_stays_between_its_askers() {
         let order_sn = OrderSn::parse("1").expect("grammar");
-        let ask = || WriteUnit::from(IssuePayPage { order_sn: order_sn.clone() });
+        let ask = || WriteUnit::from(IssuePayPage { order_sn: order_sn.clone(), asked: None });
         let make = place_order("1");
         assert_eq!(plan(&[ask(), make.clone(), ask()]), [vec![0], vec![1], vec![2]]);
         let other = place_order("2");

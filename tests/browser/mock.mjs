@@ -3,7 +3,7 @@
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { randomInt } from "node:crypto";
+import { createHash, randomInt } from "node:crypto";
 
 const ASSETS = new URL("../../src/web/assets/", import.meta.url);
 const PAGES = { "/": "index.html", "/orders": "orders.html", "/pay/return": "return.html" };
@@ -40,6 +40,12 @@ export async function startMock() {
     /** Pending answers before a won order exists. */
     pendingAnswers: 1,
     failGrants: false,
+    /** Zero bits that a buyer must work for before an attempt; null: nobody is asked. */
+    challengeBits: null,
+    /** Solutions are answered after this. */
+    beforeToken: Promise.resolve(),
+    /** Tokens that lapse before they are used. */
+    lapsingTokens: 0,
     /** Milliseconds before each answer to a purchase. */
     delayMs: 0,
     demoLogin: true,
@@ -49,6 +55,7 @@ export async function startMock() {
     orders: new Map(),
     attempts: new Map(),
     tokens: new Map(),
+    pathTokens: new Set(),
   };
   mock.now = () => Date.now() + mock.clockOffsetMs;
   mock.begunAt = mock.now();
@@ -96,6 +103,8 @@ const ROUTES = [
   ["POST", /^\/order\/submit$/, owned(submit)],
   ["GET", /^\/miaosha\/pay$/, owned(waitForOrder)],
   ["POST", /^\/miaosha\/(\d+)$/, owned(attempt)],
+  ["GET", /^\/api\/v1\/flash-sales\/7\/challenge$/, owned(challenge)],
+  ["POST", /^\/api\/v1\/flash-sales\/7\/challenge$/, owned(takeSolution)],
   ["GET", /^\/api\/v1\/orders$/, owned(listOrders)],
   ["GET", /^\/api\/v1\/orders\/(\d+)$/, owned((call, sn) => withOrder(call, sn, (order) => send(call.response, 200, shapeOf(order))))],
   ["GET", /^\/api\/v1\/orders\/(\d+)\/history$/, owned((call, sn) => withOrder(call, sn, (order) => send(call.response, 200, { data: order.history })))],
@@ -174,16 +183,38 @@ async function submit({ mock, response, text, user }) {
   answer(payForm(mock, saved));
 }
 
-async function attempt({ mock, response, user }, skuId) {
+async function attempt({ mock, request, response, user }, skuId) {
   await sleep(mock.delayMs);
   const stage = mock.now() < mock.begunAt + mock.startsInMs ? "秒杀尚未开始！" : mock.now() > mock.begunAt + mock.endsInMs ? "秒杀结束！" : null;
   if (stage) return send(response, 200, { code: 1, msg: stage, data: null });
   const mine = mock.attempts.get(user);
   if (mine && mock.perUserLimit === 1) return send(response, 200, { code: 1, msg: "您已参与过本次秒杀", data: { orderSn: mine.orderSn } });
   if (mock.soldOut) return send(response, 200, { code: 1, msg: "秒杀失败，欢迎再次秒杀！", data: null });
+  if (mock.challengeBits !== null && !mock.pathTokens.delete(request.headers["seckill-path-token"])) {
+    const data = { challenge: "/api/v1/flash-sales/7/challenge", reason: "missing" };
+    return send(response, 200, { code: 1, msg: "请先完成验证！", data });
+  }
   const orderSn = newSn(mock);
   mock.attempts.set(user, { orderSn, skuId, pending: mock.pendingAnswers });
   send(response, 200, { code: 0, msg: `秒杀成功，订单号：${orderSn}`, data: { orderSn } });
+}
+
+function challenge({ mock, response, user }) {
+  if (mock.soldOut) return problem(response, 409, "sold-out", "Sold out");
+  const text = `${user}-${randomInt(1e12)}`.padEnd(44, "x");
+  const expires_at = iso(mock.now() + MINUTE);
+  send(response, 200, { challenge: text, algorithm: "sha-256", difficulty_bits: mock.challengeBits, expires_at, required: true });
+}
+
+async function takeSolution({ mock, response, text }) {
+  await mock.beforeToken;
+  const solution = JSON.parse(text);
+  const hash = createHash("sha256").update(solution.challenge + solution.nonce).digest();
+  if (Math.clz32(hash.readUInt32BE(0)) < mock.challengeBits) return problem(response, 403, "challenge-failed", "unsolved");
+  const path_token = `path-${randomInt(1e12)}`;
+  if (mock.lapsingTokens > 0) mock.lapsingTokens -= 1;
+  else mock.pathTokens.add(path_token);
+  send(response, 200, { path_token, expires_at: iso(mock.now() + MINUTE) });
 }
 
 async function waitForOrder({ mock, response, url, user }) {
@@ -234,7 +265,7 @@ function withOrder({ mock, response, user }, sn, act) {
 }
 
 function cancel({ mock, response }, order) {
-  if (order.status !== "awaiting_payment") return problem(response, 409, "wrong_state", `not possible in status ${order.status}`);
+  if (!["awaiting_payment", "awaiting_shipment"].includes(order.status)) return problem(response, 409, "wrong_state", `not possible in status ${order.status}`);
   move(mock, order, "closed", "cancelled");
   send(response, 200, shapeOf(order));
 }

@@ -104,6 +104,43 @@ test("busy: waits as long as the server asks, then wins with one more request", 
   { expected: [/miaosha\/49 .*503/] },
 ));
 
+test("a sale that asks for work gets it, without a word from the buyer", on({ challengeBits: 12 }, async (page, mock) => {
+  let letGo;
+  mock.beforeToken = new Promise((resolve) => (letGo = resolve));
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "正在验证");
+  await picture(page, "state-working");
+  letGo();
+  await page.locator(".sale .order").waitFor();
+  assert.equal(mock.count("POST", "/miaosha/49"), 2);
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 1);
+}));
+
+test("the page stays alive while it works", on({ challengeBits: 32 }, async (page) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "正在验证");
+  await page.locator("#language").click();
+  await reads(saleResult(page), "small task");
+}));
+
+test("a token that lapsed on its way is earned again", on({ challengeBits: 8, lapsingTokens: 1 }, async (page, mock) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await page.locator(".sale .order").waitFor();
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 2);
+}));
+
+test("sold out while the buyer worked: it is said, and no more work is done", on({ challengeBits: 8, lapsingTokens: 9 }, async (page, mock) => {
+  await openAs(page);
+  mock.instead.push({ path: "/api/v1/flash-sales/7/challenge", status: 409, body: { code: "sold-out", title: "Sold out" } });
+  await page.locator(".buy:enabled").click();
+  await reads(saleResult(page), "没有抢到");
+  assert.equal(mock.count("GET", "/api/v1/flash-sales/7/challenge"), 1);
+  assert.equal(mock.count("POST", "/api/v1/flash-sales/7/challenge"), 0);
+}, { expected: [/challenge .*409/] }));
+
 test("one click is one request while the answer is slow", on({ delayMs: 500 }, async (page, mock) => {
   await openAs(page);
   await page.locator(".buy:enabled").waitFor();
@@ -222,6 +259,19 @@ test("an order paid elsewhere refuses a second payment and shows itself", on({},
   await page.locator('.order[data-status="awaiting_shipment"]').waitFor();
   await reads(page.locator(".order > .result"), "not possible in status awaiting_shipment");
 }, { expected: [/payments .*409/] }));
+
+test("a paid order that is still here may be cancelled", on({}, async (page, mock) => {
+  await openAs(page);
+  await page.locator(".buy:enabled").click();
+  await page.locator(".order .pay:enabled").waitFor();
+  for (const order of mock.orders.values()) order.status = "awaiting_shipment";
+  await page.goto("/orders");
+  await page.locator('.order[data-status="awaiting_shipment"] .cancel').click();
+  await reads(page.locator(".order .cancelling"), "已付款将全额退回");
+  await page.locator(".order .cancel-yes").click();
+  await page.locator('.order[data-status="closed"]').waitFor();
+  assert.equal(await page.locator(".order .cancel").count(), 0);
+}));
 
 test("orders come page by page", on({}, async (page, mock) => {
   const one = { user: 1, history: [], status: "completed", total_amount: "1.00", pay_amount: "1.00", currency: "CNY", items: [], receiver: {}, created_at: "2026-01-01T00:00:00Z", pay_before: null };

@@ -202,6 +202,7 @@ pub fn pay_page(order_sn: &str, fen: i64) -> PayPage {
         order_sn: OrderSn::parse(order_sn).unwrap(),
         amount: Money(fen),
         subject: "Phone X 8G 白色".to_owned(),
+        issued_at: StillClock::new().now(),
         expires_at: StillClock::new().now().plus(Duration::from_secs(30 * 60)),
     }
 }

@@ -1,6 +1,7 @@
 //! The example clients work as they are.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use crate::support::Server;
 
@@ -22,6 +23,29 @@ fn the_curl_script_buys() {
     for wanted in ["\npaid\n", ": ordered\n", ": closed\n"] {
         assert!(out.contains(wanted), "{wanted:?} in {out}");
     }
+}
+
+/// As docs/api.md says it: the script solves what the server gave, and the server takes it.
+#[tokio::test]
+async fn the_script_solves_a_challenge() {
+    let server = Server::start(&[("challenge.difficulty_bits", "12")]);
+    let buyer = server.new_buyer().await;
+    let path = "/api/v1/flash-sales/1/challenge";
+    let challenge = buyer.get(path).await;
+    assert_eq!(challenge.status, 200, "{}", challenge.text);
+    let mut command = Command::new("python3");
+    let mut solver = command
+        .arg(format!("{}/examples/solve.py", root()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    solver.stdin.take().unwrap().write_all(challenge.text.as_bytes()).unwrap();
+    let solution = said(&solver.wait_with_output().unwrap());
+    let token = buyer.post(path, &serde_json::from_str(&solution).unwrap()).await;
+    assert_eq!(token.status, 200, "{}", token.text);
+    assert!(token.json()["path_token"].is_string());
 }
 
 #[test]

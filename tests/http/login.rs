@@ -176,7 +176,7 @@ async fn every_change_asked_from_another_site_is_refused() {
     ];
     for (method, path) in paths {
         let request = buyer.http.request(method, format!("{}{path}", shop().public)).json(&json!({}));
-        let request = request.header("cookie", format!("GMALL_TOKEN={}", buyer.token));
+        let request = request.header("cookie", format!("GMALL_TOKEN={}", buyer.token)).header("idempotency-key", "k");
         let answer = send(request.header("origin", "https://evil.example")).await;
         assert_eq!(answer.status, 403, "{path}: {}", answer.text);
     }

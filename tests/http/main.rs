@@ -7,11 +7,13 @@
 
 mod audit;
 mod bad_input;
+mod challenge;
 mod course;
 mod course_sale;
 mod examples;
 mod internal;
 mod internal_sales;
+mod layers;
 mod limits;
 mod login;
 mod matrix;
@@ -23,5 +25,6 @@ mod separation;
 mod support;
 mod v1;
 mod v1_admin;
+mod v1_keys;
 mod v1_orders;
 mod wrong_values;

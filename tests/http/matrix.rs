@@ -31,6 +31,7 @@ const ROWS: &[(&str, &str, Access)] = &[
     ("get", "/healthz", O),
     ("get", "/readyz", O),
     ("get", "/openapi.json", O),
+    ("get", "/version", O),
     ("post", "/demo/login", O),
     ("post", "/demo/logout", O),
     ("get", "/api/v1/time", O),
@@ -41,12 +42,15 @@ const ROWS: &[(&str, &str, Access)] = &[
     ("post", "/api/order/pay/alipay/success", O),
     ("get", "/api/v1/me", B),
     ("post", "/api/v1/flash-sales/{id}/attempts", B),
+    ("get", "/api/v1/flash-sales/{id}/challenge", B),
+    ("post", "/api/v1/flash-sales/{id}/challenge", B),
     ("get", "/api/v1/cart", B),
     ("put", "/api/v1/cart/lines/{sku_id}", B),
     ("delete", "/api/v1/cart/lines/{sku_id}", B),
     ("post", "/api/v1/checkouts", B),
     ("post", "/api/v1/orders", B),
     ("get", "/api/v1/orders", B),
+    ("get", "/api/v1/orders/counts", B),
     ("post", "/order/confirm", B),
     ("post", "/api/order/confirm", B),
     ("post", "/order/submit", B),
@@ -63,6 +67,7 @@ const ROWS: &[(&str, &str, Access)] = &[
     ("get", "/api/v1/orders/{order_sn}/history", W),
     ("get", "/api/v1/orders/{order_sn}/payments", W),
     ("post", "/api/v1/orders/{order_sn}/payments", W),
+    ("get", "/api/v1/orders/{order_sn}/payments/{trade_no}", W),
     ("patch", "/api/v1/orders/{order_sn}/receiver", W),
     ("post", "/api/v1/orders/{order_sn}/cancel", W),
     ("post", "/api/v1/orders/{order_sn}/receive", W),
@@ -157,7 +162,8 @@ fn filled(path: &str, id: &str) -> String {
         .replace("{user_id}", "1")
         .replace("{sku_id}", "48")
         .replace("{reference}", "nobody")
-        .replace("{message_id}", "nobody");
+        .replace("{message_id}", "nobody")
+        .replace("{trade_no}", "nobody");
     if path.ends_with("/miaosha/pay") { format!("{path}?orderSn={id}") } else { path }
 }
 
@@ -177,6 +183,7 @@ fn with_body(request: RequestBuilder, (method, path, _): &(&str, &str, Access)) 
         "/demo/login" => json!({"userId": 100_000}),
         "/api/v1/cart/lines/{sku_id}" => json!({"quantity": 1}),
         "/api/v1/checkouts" => json!({"items": items}),
+        "/api/v1/flash-sales/{id}/challenge" => json!({"challenge": "x", "nonce": "1"}),
         "/api/v1/orders" => {
             json!({"checkout_token": "x", "total_amount": "1.00", "items": items, "receiver": receiver})
         }
@@ -208,7 +215,7 @@ async fn routes(base: &str) -> Vec<(String, String)> {
 async fn every_route_has_a_row() {
     let server = Server::start(&[]);
     let rows = |internal: bool| -> BTreeSet<(String, String)> {
-        let both = ["/healthz", "/readyz", "/openapi.json"];
+        let both = ["/healthz", "/readyz", "/openapi.json", "/version"];
         let listed = ROWS.iter().filter(|row| both.contains(&row.1) || (row.2 == Access::Service) == internal);
         listed.map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect()
     };
@@ -263,6 +270,44 @@ async fn buyers_open_no_service_route_and_staff_no_buyers() {
     }
 }
 
+/// Staff have no ids of their own to be kept apart: an id is there, or it is not.
+#[tokio::test]
+async fn staff_hear_of_absent_things_that_they_are() {
+    let callers = Callers::new().await;
+    let token = &callers.server.service_token;
+    let named = ROWS.iter().filter(|row| row.1.starts_with("/admin/") && row.1.contains('{'));
+    for (method, path, access) in named {
+        let absent = path.replace("{sku_id}", "4711");
+        let request =
+            client().request(self::method(method), format!("{}{}", callers.server.internal, filled(&absent, ABSENT)));
+        let answer = send(with_body(request, &(method, path, *access)).bearer_auth(token)).await;
+        answer.assert_problem(404, "not-found");
+    }
+    callers.server.assert_no_panic();
+}
+
+/// A payment stands under its order, for its owner.
+#[tokio::test]
+async fn a_payment_is_its_orders() {
+    let callers = Callers::new().await;
+    let paid = async |buyer: &Buyer| {
+        let (order_sn, form) = buyer.order(1).await;
+        form.pay(&buyer.http).await;
+        buyer.until_status(&order_sn, "awaiting_shipment").await;
+        let payments = buyer.get(&format!("/api/v1/orders/{order_sn}/payments")).await.json();
+        (order_sn, payments["data"][0].clone())
+    };
+    let [(mine, my_payment), (theirs, their_payment)] = [paid(&callers.alice).await, paid(&callers.bob).await];
+    let get = async |order_sn: &str, payment: &Value| {
+        let trade_no = payment["trade_no"].as_str().unwrap();
+        callers.alice.get(&format!("/api/v1/orders/{order_sn}/payments/{trade_no}")).await
+    };
+    assert_eq!(get(&mine, &my_payment).await.json(), my_payment);
+    for (order_sn, payment) in [(&mine, &their_payment), (&theirs, &their_payment), (&theirs, &my_payment)] {
+        get(order_sn, payment).await.assert_problem(404, "not-found");
+    }
+}
+
 #[tokio::test]
 async fn anothers_order_is_as_absent_as_none() {
     let callers = Callers::new().await;
@@ -282,18 +327,25 @@ async fn anothers_order_is_as_absent_as_none() {
         };
         let callers_and_ids = [(alice, &ids[0], &ids[1]), (bob, &ids[1], &ids[0])];
         for (caller, _, foreign) in callers_and_ids {
-            let [foreign, absent] = [
+            let [anothers, absent] = [
                 callers.ask(row, foreign, Some(&caller.token)).await,
                 callers.ask(row, ABSENT, Some(&caller.token)).await,
             ];
-            assert_eq!((foreign.status, &foreign.text), (404, &absent.text), "{row:?}");
-            assert_eq!(absent.status, 404, "{row:?}");
+            assert_eq!((anothers.status, absent.status), (404, 404), "{row:?}");
+            // To the last byte, but for the number that was asked for.
+            assert_eq!(anothers.text.replace(foreign.as_str(), ABSENT), absent.text, "{row:?}");
+            let names = |answer: &Answer| answer.headers.keys().map(ToString::to_string).collect::<BTreeSet<_>>();
+            assert_eq!(names(&anothers), names(&absent), "{row:?}");
         }
         for (caller, own, _) in callers_and_ids {
             if row.2 == Access::Owner {
                 assert_eq!(caller.v1_order(own).await["status"], "awaiting_payment", "{row:?}: nobody else changed it");
             }
             let answer = callers.ask(row, own, Some(&caller.token)).await;
+            if row.1.ends_with("/{trade_no}") {
+                answer.assert_problem(404, "not-found");
+                continue;
+            }
             let is_for_shipped = row.0 == "post" && (row.1.ends_with("/receive") || row.1.ends_with("/returns"));
             if is_for_shipped {
                 answer.assert_problem(409, "wrong-state");

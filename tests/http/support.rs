@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -263,6 +263,7 @@ impl Answer {
         assert_eq!((&body["status"], &body["code"]), (&json!(status), &json!(code)), "{body}");
         assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
         assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
+        assert!(body["instance"].as_str().is_some_and(|path| path.starts_with('/')), "{body}");
         body
     }
 }
@@ -307,6 +308,12 @@ pub async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// An idempotency key that no other request has.
+pub fn fresh_key() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    format!("test-{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A logged-in demo member.
 #[derive(Clone)]
 pub struct Buyer {
@@ -326,13 +333,14 @@ impl Buyer {
         send(self.request(Method::GET, path)).await
     }
 
+    /// POST under a key of its own.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        send(self.request(Method::POST, path).json(body)).await
+        send(self.request(Method::POST, path).header("idempotency-key", fresh_key()).json(body)).await
     }
 
-    /// POST without a body.
+    /// POST without a body, under a key of its own.
     pub async fn call(&self, path: &str) -> Answer {
-        send(self.request(Method::POST, path)).await
+        send(self.request(Method::POST, path).header("idempotency-key", fresh_key())).await
     }
 
     /// The confirm page of some units of SKU 48.

@@ -245,7 +245,7 @@ async fn an_attempt_under_a_key_is_one_attempt() {
     assert_eq!(won.status, 202, "{}", won.text);
     assert_eq!(number(&attempt(&one, Some("a")).await), number(&won), "though it is sold out");
     attempt(&one, Some("b")).await.assert_problem(409, "limit-reached");
-    attempt(&one, None).await.assert_problem(409, "limit-reached");
+    attempt(&one, None).await.assert_problem(400, "key-missing");
     attempt(&one, Some("a b")).await.assert_problem(400, "validation");
 }
 
@@ -270,17 +270,30 @@ async fn an_attempt_is_told_as_events() {
     other.get(&path).await.assert_problem(404, "not-found");
 }
 
+/// Opens the stream of a win whose order is never made: the sweep would, but not within a test.
+async fn open_stream(server: &Server, buyer: &Buyer) -> reqwest::Response {
+    let order_sn = "20260101080000000000000000000077";
+    let grant = "INSERT INTO sms_flash_sale_grant (order_sn, sale_id, user_id, ordinal, create_time)
+                 SELECT ?, 1, ?, 1, max(create_time) FROM sms_flash_sale";
+    server.database().await.execute(grant, [order_sn.into(), buyer.user.into()]).await;
+    buyer.request(Method::GET, &format!("/api/v1/attempts/{order_sn}/events")).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_beats_and_ends_as_configured() {
+    let server = Server::start(&[("server.stream_heartbeat", "1s"), ("server.stream_lifetime", "3s")]);
+    let buyer = server.new_buyer().await;
+    let stream = open_stream(&server, &buyer).await;
+    let text = timeout(PATIENCE, stream.text()).await.unwrap().unwrap();
+    assert!(text.starts_with("retry: ") && text.contains("\"granted\""), "{text}");
+    assert!((1..=3).contains(&text.matches(": still being made\n\n").count()), "{text}");
+}
+
 #[tokio::test]
 async fn a_stream_ends_when_the_server_stops() {
     let mut server = Server::start(&[]);
     let buyer = server.new_buyer().await;
-    let database = server.database().await;
-    // A grant whose order is never made: the sweep would, but not within this test.
-    let order_sn = "20260101080000000000000000000077";
-    let grant = "INSERT INTO sms_flash_sale_grant (order_sn, sale_id, user_id, ordinal, create_time)
-                 SELECT ?, 1, ?, 1, max(create_time) FROM sms_flash_sale";
-    database.execute(grant, [order_sn.into(), buyer.user.into()]).await;
-    let mut response = buyer.request(Method::GET, &format!("/api/v1/attempts/{order_sn}/events")).send().await.unwrap();
+    let mut response = open_stream(&server, &buyer).await;
     let first = timeout(PATIENCE, response.chunk()).await.unwrap().unwrap().unwrap();
     assert!(String::from_utf8_lossy(&first).contains("\"granted\""));
     let beat = timeout(PATIENCE, response.chunk()).await.unwrap().unwrap().unwrap();

@@ -200,7 +200,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         ),
         internal(
             "/admin/v1/flash-sales",
-            json!({"sku_id": "4711", "price": "1.00", "count": 1, "per_user_limit": 1,
+            json!({"sku_id": "4711", "price": "1.00", "count": 1, "per_user_limit": 1, "challenge": "off",
                    "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2126-01-01T00:00:00Z"}),
             &[
                 Field("/sku_id", REQUIRED, &[ID]),
@@ -209,6 +209,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Field("/per_user_limit", OPTIONAL, &[INT, &["0", "100", "4294967296"]]),
                 Field("/starts_at", REQUIRED, &[TIME]),
                 Field("/ends_at", REQUIRED, &[TIME, &[r#""2025-12-31T23:59:59Z""#, r#""2026-01-01T00:00:00Z""#]]),
+                Field("/challenge", OPTIONAL, &[TEXT, EMPTY, &[r#""Always""#, r#""captcha""#]]),
             ],
         ),
         internal(
@@ -236,6 +237,14 @@ pub fn endpoints() -> Vec<Endpoint> {
                     ]],
                 ),
                 Field("/reason", REQUIRED, &[TEXT, EMPTY]),
+            ],
+        ),
+        public(
+            "/api/v1/flash-sales/4711/challenge",
+            json!({"challenge": "x", "nonce": "1"}),
+            &[
+                Field("/challenge", REQUIRED, &[TYPED_TEXT]),
+                Field("/nonce", REQUIRED, &[TEXT, EMPTY, &[r#""-1""#, r#""1e3""#, r#""123456789012345678901""#]]),
             ],
         ),
         public("/api/v1/checkouts", json!({"items": items}), ITEMS),
@@ -267,7 +276,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             method: Method::PATCH,
             ..internal(
                 "/admin/v1/flash-sales/1",
-                json!({"price": "1.00", "count": 1, "per_user_limit": 1,
+                json!({"price": "1.00", "count": 1, "per_user_limit": 1, "challenge": "off",
                        "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2126-01-01T00:00:00Z"}),
                 &[
                     Field("/price", OPTIONAL, &[PRICE]),
@@ -275,6 +284,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                     Field("/per_user_limit", OPTIONAL, &[INT, &["0", "100", "4294967296"]]),
                     Field("/starts_at", OPTIONAL, &[TIME]),
                     Field("/ends_at", OPTIONAL, &[TIME, &[r#""2025-12-31T23:59:59Z""#]]),
+                    Field("/challenge", OPTIONAL, &[TEXT, EMPTY, &[r#""Always""#, r#""captcha""#]]),
                 ],
             )
         },

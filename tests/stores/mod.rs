@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 
 /// Tables that grow with every sale.
-pub const BIG: [&str; 10] = [
+pub const BIG: [&str; 12] = [
     "oms_order",
     "oms_order_item",
     "oms_order_operate_history",
     "oms_payment_info",
+    "oms_refund_info",
+    "oms_order_return_apply",
     "wms_stock_lock",
     "wms_stock_ledger",
     "sms_flash_sale_grant",
@@ -17,20 +19,48 @@ pub const BIG: [&str; 10] = [
     "mq_inbox",
 ];
 
-/// The statements of an adapter that read or change rows where they are, taken from its source.
-pub fn statements(folder: &str) -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+/// The statements of a database's adapter that read or change rows where they are, taken from its source and from what it
+/// shares with the other one. `among` is what its macro of that name makes of `$1`.
+pub fn statements(database: &str, among: &str) -> Vec<String> {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut statements = Vec::new();
-    for entry in fs::read_dir(folder).expect("the adapter is there") {
-        let text = fs::read_to_string(entry.expect("readable").path()).expect("readable");
-        let code: String =
-            text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
-        let literals = code.split('"').skip(1).step_by(2);
-        let is_statement = |text: &&str| ["SELECT ", "UPDATE ", "DELETE "].iter().any(|word| text.starts_with(word));
-        statements.extend(literals.filter(is_statement).map(str::to_owned));
+    for folder in [store.join(database), store.join("both")] {
+        for entry in fs::read_dir(folder).expect("the adapter is there") {
+            let text = fs::read_to_string(entry.expect("readable").path()).expect("readable");
+            statements.extend(statements_of(&unfold(&text, among)));
+        }
     }
     assert!(statements.len() > 50, "only {} statements were found", statements.len());
     statements
+}
+
+fn statements_of(text: &str) -> Vec<String> {
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
+    let literals = code.split('"').skip(1).step_by(2);
+    let is_statement = |text: &&str| ["SELECT ", "UPDATE ", "DELETE "].iter().any(|word| text.starts_with(word));
+    literals.filter(is_statement).map(str::to_owned).collect()
+}
+
+/// Puts what `among!("$n")` stands for into the literals on both sides of it.
+fn unfold(text: &str, among: &str) -> String {
+    let mut pieces = text.split("among!(\"");
+    let mut unfolded = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let before = unfolded.rfind('"').expect("a literal stands before among!");
+        unfolded.truncate(before);
+        let (parameter, rest) = piece.split_once("\")").expect("among! ends");
+        unfolded.push_str(&among.replace("$1", parameter));
+        let rest = rest.trim_start_matches([',', ' ', '\n']);
+        match rest.strip_prefix('"') {
+            Some(more) => unfolded.push_str(more),
+            None => {
+                unfolded.push('"');
+                unfolded.push_str(rest);
+            }
+        }
+    }
+    unfolded
 }
 
 /// Fills a store through SQL that both databases understand. The type has a `store`, a `clock`, and an `execute` that

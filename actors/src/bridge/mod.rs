@@ -3,11 +3,13 @@
 //! - [`relay`] and [`actor`]: outbox → bus
 //! - [`dispatch`]: delivery → effects, item by item
 //! - [`sweep`]: the net under every message (DESIGN rule 9)
+//! - [`Pruner`]: forgetting what is done with
 
 pub mod actor;
 mod apply;
 mod decode;
 pub mod dispatch;
+mod prune;
 pub mod relay;
 pub mod sweep;
 #[cfg(test)]
@@ -36,6 +38,7 @@ use dispatch::{DispatchSettings, Dispatcher};
 use relay::{Outlet, Relay, RelaySettings};
 
 pub use decode::park_whole;
+pub use prune::{PRUNED_AT_ONCE, PruneSettings, Pruner};
 pub use sweep::{Sweep, SweepLoop, SweepSettings};
 
 /// Settings of the bridge.

@@ -33,7 +33,8 @@ pub struct SweepSettings {
     pub most_batches: usize,
     /// `order.close_grace`
     pub close_grace: Duration,
-    /// How old a grant without an order, a lock without its resolution or an unmarked outbox row must be.
+    /// How old a grant without an order, a lock without its resolution, a payment without its points or an unmarked
+    /// outbox row must be.
     pub age: Duration,
     /// Longest time one call of the effects may take.
     pub apply_timeout: Duration,
@@ -67,6 +68,8 @@ pub enum Part {
     LapsedLocks,
     /// Locks of orders that are paid or closed.
     UnresolvedLocks,
+    /// Paid orders whose points were not credited.
+    MissingPoints,
     /// Outbox rows that are not marked.
     Outbox,
     /// Sales past their window.
@@ -79,11 +82,12 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OverdueOrders,
         Self::UnorderedGrants,
         Self::LapsedLocks,
         Self::UnresolvedLocks,
+        Self::MissingPoints,
         Self::Outbox,
         Self::EndedSales,
         Self::Refunds,
@@ -97,6 +101,7 @@ impl Part {
             Self::UnorderedGrants => "unordered_grants",
             Self::LapsedLocks => "lapsed_locks",
             Self::UnresolvedLocks => "unresolved_locks",
+            Self::MissingPoints => "missing_points",
             Self::Outbox => "outbox",
             Self::EndedSales => "ended_sales",
             Self::Refunds => "refunds",
@@ -217,6 +222,11 @@ impl Sweep {
             Part::UnresolvedLocks => {
                 let read = |limit| store.unresolved_locks(age_ms, limit);
                 self.work_off(tally, read, |(row, _)| row.order_sn.clone(), |found| self.resolve(found)).await
+            }
+            Part::MissingPoints => {
+                let read = |limit| store.missing_points(age_ms, limit);
+                let apply = |found| self.apply(EffectBatch::BoundPlus(found));
+                self.work_off(tally, read, |credit| credit.order_token.clone(), apply).await
             }
             Part::Outbox => self.nudge_relay(tally).await,
             Part::EndedSales => self.end_sales(tally).await,

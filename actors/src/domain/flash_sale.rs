@@ -52,6 +52,27 @@ pub fn next_state(state: SaleState, command: SaleCommand) -> Option<SaleState> {
     }
 }
 
+/// When a sale asks its buyers for a proof of work before an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i64)]
+pub enum ChallengeMode {
+    /// Never.
+    Off = 0,
+    /// While the node is under load.
+    #[default]
+    Load = 1,
+    /// At every attempt.
+    Always = 2,
+}
+
+impl ChallengeMode {
+    /// From the column.
+    pub fn from_code(code: i64) -> Option<Self> {
+        [Self::Off, Self::Load, Self::Always].into_iter().find(|mode| *mode as i64 == code)
+    }
+}
+
 /// A sale as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlashSale {
@@ -69,6 +90,8 @@ pub struct FlashSale {
     pub starts_at: Timestamp,
     /// First moment it is over.
     pub ends_at: Timestamp,
+    /// When a proof of work is asked for.
+    pub challenge: ChallengeMode,
     /// Stored state.
     pub state: SaleState,
     /// Generation of the permits; raised by compare-and-set before a rebuild (DESIGN rule 6).
@@ -124,6 +147,7 @@ impl FlashSale {
             per_user_limit: self.per_user_limit,
             starts_at: self.starts_at,
             ends_at: self.ends_at,
+            challenge: self.challenge,
         }
     }
 }
@@ -143,6 +167,8 @@ pub struct NewFlashSale {
     pub starts_at: Timestamp,
     /// First moment it is over.
     pub ends_at: Timestamp,
+    /// When a proof of work is asked for.
+    pub challenge: ChallengeMode,
 }
 
 /// Stored state of a grant. ORDERED is not stored: it is the existence of the order row (DESIGN section 9).

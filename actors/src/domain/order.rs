@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::events::{BoundPlus, CartDelete, Event, OrderRef};
+use super::events::{CartDelete, Event, OrderRef};
 use super::ids::{OrderSn, SaleId, SkuId, UserId, WareSkuId};
 use super::money::Money;
 use super::time::Timestamp;
@@ -430,6 +430,5 @@ pub fn paid_events(order_sn: &OrderSn, user_id: UserId, pay_amount: Money, point
 
 /// The points of an order whose money is there: online when it is paid, on delivery when it is received.
 pub fn points_event(order_sn: &OrderSn, user_id: UserId, pay_amount: Money, points_per_yuan: u32) -> Event {
-    let points = super::points::earned(pay_amount, points_per_yuan);
-    Event::BoundPlus(BoundPlus { user_id, integration: points, growth: points, order_token: order_sn.clone() })
+    Event::BoundPlus(super::points::credit(order_sn, user_id, pay_amount, points_per_yuan))
 }

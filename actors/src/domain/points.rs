@@ -2,11 +2,18 @@
 //! with it.
 
 use super::events::BoundPlus;
+use super::ids::{OrderSn, UserId};
 use super::money::Money;
 
 /// Points that an order of `pay_amount` earns.
 pub fn earned(pay_amount: Money, points_per_yuan: u32) -> i64 {
     pay_amount.whole_yuan().saturating_mul(i64::from(points_per_yuan))
+}
+
+/// What an order of `pay_amount` credits its buyer.
+pub fn credit(order_sn: &OrderSn, user_id: UserId, pay_amount: Money, points_per_yuan: u32) -> BoundPlus {
+    let points = earned(pay_amount, points_per_yuan);
+    BoundPlus { user_id, integration: points, growth: points, order_token: order_sn.clone() }
 }
 
 /// Points that the order keeps once `refunded` of it was given back.

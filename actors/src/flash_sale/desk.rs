@@ -305,7 +305,7 @@ impl Desk {
         }
         let content = SemaphoreContent { sale_id, epoch, permits: sale.remaining(), holders };
         tracing::info!(%sale_id, epoch, permits = content.permits, "permits are rebuilt");
-        if self.shared.ask(self.shared.coordination.rebuild(&content)).await? {
+        if self.shared.rebuild(&content).await? {
             return Ok(());
         }
         self.overrule(content).await
@@ -321,7 +321,7 @@ impl Desk {
             return Ok(());
         }
         self.shared.ask(self.shared.coordination.forget(content.sale_id)).await?;
-        self.shared.ask(self.shared.coordination.rebuild(&content)).await?;
+        self.shared.rebuild(&content).await?;
         Ok(())
     }
 }

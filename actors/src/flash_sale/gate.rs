@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::challenge::LoadSwitch;
 use super::winners::Winners;
-use crate::domain::flash_sale::{FlashSale, SalePhase, SaleState};
+use crate::domain::flash_sale::{ChallengeMode, FlashSale, SalePhase, SaleState};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 use crate::protocol::flash_sale::Attempt;
 
@@ -20,6 +21,7 @@ pub struct Gate {
     sold_out: AtomicBool,
     closed: AtomicBool,
     winners: Winners,
+    load_switch: LoadSwitch,
     observing: Mutex<()>,
 }
 
@@ -31,6 +33,7 @@ impl Gate {
             sold_out: AtomicBool::new(sale.remaining() <= 0),
             closed: AtomicBool::new(false),
             winners: Winners::new(most_winners),
+            load_switch: LoadSwitch::default(),
             observing: Mutex::new(()),
             view: ArcSwap::from_pointee(sale),
         }
@@ -79,6 +82,15 @@ impl Gate {
     /// The first order number of a buyer who is known to have won as often as the limit allows.
     pub fn first_win(&self, user_id: UserId) -> Option<OrderSn> {
         self.winners.first(user_id)
+    }
+
+    /// When a proof of work is asked for.
+    pub fn challenge_mode(&self) -> ChallengeMode {
+        self.view.load().challenge
+    }
+
+    pub(super) fn load_switch(&self) -> &LoadSwitch {
+        &self.load_switch
     }
 
     pub(super) fn winners(&self) -> &Winners {
@@ -146,6 +158,7 @@ mod tests {
             per_user_limit: 1,
             starts_at: START,
             ends_at: END,
+            challenge: ChallengeMode::Off,
             state: SaleState::Armed,
             epoch: 1,
             granted: 0,

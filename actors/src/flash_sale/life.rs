@@ -197,6 +197,7 @@ fn check(sale: &NewFlashSale) -> Result<(), SaleFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::flash_sale::ChallengeMode;
     use crate::domain::{Money, SkuId, Timestamp};
 
     #[test]
@@ -208,6 +209,7 @@ mod tests {
             per_user_limit: 1,
             starts_at: Timestamp(0),
             ends_at: Timestamp(1),
+            challenge: ChallengeMode::Off,
         };
         assert_eq!(check(&good), Ok(()));
         let bad = [

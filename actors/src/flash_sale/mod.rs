@@ -3,6 +3,7 @@
 //! [`FlashSales`] keeps one [`Gate`] and one semaphore actor per open sale of the node, keeps both in step with the
 //! store, and carries out the commands on sales. A win is a committed grant and nothing else (DESIGN rule 5).
 
+mod challenge;
 mod claims;
 mod clock;
 mod desk;
@@ -36,6 +37,7 @@ use crate::protocol::flash_sale::{CloseSemaphore, Reconcile, TryAcquire};
 use crate::stock::StockDirectory;
 use crate::supervise::{Refused, Reply, Turns};
 use crate::writer::Writer;
+use challenge::Challenges;
 use clock::StoreClock;
 use desk::Desk;
 use latch::Latch;
@@ -43,7 +45,8 @@ use sales::{KnownSale, Sales};
 use semaphore::SemaphoreActor;
 use shared::Shared;
 
-pub use crate::protocol::flash_sale::{Attempt, AttemptStatus, SaleFailure};
+pub use crate::protocol::flash_sale::{Attempt, AttemptStatus, ChallengeFault, PathTokenFault, SaleFailure};
+pub use challenge::{Challenge, ChallengeSecret, ChallengeSettings, Entry, LoadRule, NoPathToken, PathToken};
 pub use gate::Gate;
 
 /// Bounds and paces of the flash sales of a node.
@@ -62,6 +65,9 @@ pub struct FlashSaleSettings {
     pub commit_timeout: Duration,
     /// Longest call of the coordination.
     pub coordination_timeout: Duration,
+    /// Longest rebuild of the permits: it carries every holder of the sale, and buyers wait for it no longer than
+    /// `attempt_timeout`.
+    pub rebuild_timeout: Duration,
     /// How often open sales and the store's clock are read.
     pub refresh_every: Duration,
     /// How often the permits of live sales are set from the store.
@@ -80,6 +86,8 @@ pub struct FlashSaleSettings {
     pub wait_at_most: Duration,
     /// How often waiters look at the store without a hint.
     pub poll_every: Duration,
+    /// Terms and bounds of the admission challenge.
+    pub challenge: ChallengeSettings,
     /// Threads for the semaphores; a sale stays on one. Empty: the thread that calls [`FlashSales::start`].
     pub arbiters: Vec<ArbiterHandle>,
 }
@@ -93,6 +101,7 @@ impl Default for FlashSaleSettings {
             store_timeout: Duration::from_secs(2),
             commit_timeout: Duration::from_secs(4),
             coordination_timeout: Duration::from_millis(500),
+            rebuild_timeout: Duration::from_secs(5),
             refresh_every: Duration::from_millis(500),
             reconcile_every: Duration::from_secs(1),
             ended_gates: 256,
@@ -102,6 +111,7 @@ impl Default for FlashSaleSettings {
             waiters_per_user: 2,
             wait_at_most: Duration::from_secs(10),
             poll_every: Duration::from_millis(500),
+            challenge: ChallengeSettings::default(),
             arbiters: Vec::new(),
         }
     }
@@ -119,6 +129,7 @@ pub struct FlashSales {
     is_stopping: AtomicBool,
     /// Keyed attempts that are being decided.
     keyed: Turns,
+    challenges: Challenges,
 }
 
 impl FlashSales {
@@ -133,6 +144,7 @@ impl FlashSales {
         settings: FlashSaleSettings,
     ) -> Arc<Self> {
         let clock = StoreClock::new(clock);
+        let challenges = Challenges::new(settings.challenge.clone(), entropy.as_ref());
         Arc::new(Self {
             shared: Arc::new(Shared { store, coordination, writer, clock, entropy, settings }),
             stock,
@@ -142,6 +154,7 @@ impl FlashSales {
             arbiters: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             keyed: Turns::default(),
+            challenges,
         })
     }
 

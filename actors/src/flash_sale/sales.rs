@@ -169,7 +169,7 @@ impl Sales {
 mod tests {
     use super::*;
     use crate::domain::Money;
-    use crate::domain::flash_sale::{FlashSale, SaleState};
+    use crate::domain::flash_sale::{ChallengeMode, FlashSale, SaleState};
 
     fn known(id: i64, sku: i64) -> KnownSale {
         let sale = FlashSale {
@@ -180,6 +180,7 @@ mod tests {
             per_user_limit: 1,
             starts_at: Timestamp(0),
             ends_at: Timestamp(1),
+            challenge: ChallengeMode::Off,
             state: SaleState::Armed,
             epoch: 1,
             granted: 0,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -11,7 +12,7 @@ use crate::domain::flash_sale::FlashSale;
 use crate::domain::reject::Unavailable;
 use crate::domain::{OrderSn, SaleId};
 use crate::ports::clock::Entropy;
-use crate::ports::coordination::{Coordination, CoordinationError};
+use crate::ports::coordination::{Coordination, CoordinationError, SemaphoreContent};
 use crate::ports::store::units::Unit;
 use crate::ports::store::{Store, StoreError};
 use crate::writer::{WriteError, Writer};
@@ -40,11 +41,12 @@ impl Shared {
         &self,
         call: impl Future<Output = Result<T, CoordinationError>>,
     ) -> Result<T, Unavailable> {
-        match timeout(self.settings.coordination_timeout, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Unavailable::Dependency(error.to_string())),
-            Err(_) => Err(Unavailable::Dependency("the coordination did not answer in time".into())),
-        }
+        within(self.settings.coordination_timeout, call).await
+    }
+
+    /// Replaces the permits of a sale, within `rebuild_timeout`.
+    pub(super) async fn rebuild(&self, content: &SemaphoreContent) -> Result<bool, Unavailable> {
+        within(self.settings.rebuild_timeout, self.coordination.rebuild(content)).await
     }
 
     /// Commits a unit, within `commit_timeout`; after that its outcome is unknown.
@@ -63,5 +65,16 @@ impl Shared {
 
     pub(super) fn order_sn(&self, number: u64) -> OrderSn {
         OrderSn::generate(self.clock.now(), number)
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, CoordinationError>>,
+) -> Result<T, Unavailable> {
+    match timeout(limit, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Unavailable::Dependency(error.to_string())),
+        Err(_) => Err(Unavailable::Dependency("the coordination did not answer in time".into())),
     }
 }

@@ -1,4 +1,4 @@
-//! Close: unpaid orders after their time, or when the owner cancels. Where a pay page was issued the gateway is asked
+//! Close: unpaid orders after their time, or when the owner cancels; a paid one is then refunded. Where a pay page was issued the gateway is asked
 //! first, so that money on its way is applied and not sent back (DESIGN rule 10).
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::domain::reject::{Failure, Reject, Unavailable};
 use crate::domain::{OrderSn, Timestamp, UserId};
 use crate::ports::gateway::{GatewayError, TradeClose, TradeQuery};
 use crate::ports::store::UnpaidOrder;
-use crate::ports::store::units::{CloseOrders, OrderClose, PaymentTaken};
+use crate::ports::store::units::{CloseOrders, KeepRequest, OrderClose, PaymentTaken};
 
 const TIMEOUT_NOTE: &str = "not paid in time";
 const CANCEL_NOTE: &str = "cancelled by the buyer";
@@ -44,13 +44,13 @@ impl Orders {
             unpaid.into_iter().filter(is_due).partition(|order| order.pay_page_issued);
 
         let without = without.into_iter().map(|order| order.order_sn).collect();
-        self.close(without, Operator::System, TIMEOUT_NOTE, true).await?;
+        self.close_by_time(without).await?;
         // Closed as the gateway answers, so that a slow answer holds up no other order.
         let at_once = self.settings.closing_at_once;
         let asked = stream::iter(with_page).map(|order| self.ask_before_close(order, now)).buffer_unordered(at_once);
         let mut over = pin!(asked.filter_map(std::future::ready).ready_chunks(at_once));
         while let Some(over) = over.next().await {
-            self.close(over, Operator::System, TIMEOUT_NOTE, true).await?;
+            self.close_by_time(over).await?;
         }
         Ok(())
     }
@@ -74,13 +74,17 @@ impl Orders {
         }
     }
 
-    /// Cancels a user's unpaid order.
+    /// Cancels a user's order that is not on its way: an unpaid one is closed, a paid one refunded whole.
     ///
     /// # Errors
-    /// [`Reject::UnknownOrder`], [`Reject::WrongState`] (also when money arrived meanwhile).
-    pub async fn cancel(&self, user_id: UserId, order_sn: &OrderSn) -> Result<(), Failure> {
-        let order = self.read(self.store.order_of(user_id, order_sn)).await?.ok_or(Reject::UnknownOrder)?;
-        self.close_unpaid(&order, Operator::User, CANCEL_NOTE).await
+    /// [`Reject::UnknownOrder`], [`Reject::WrongState`] (also when money arrived meanwhile: the buyer may ask again).
+    pub async fn cancel(&self, user_id: UserId, order_sn: &OrderSn, asked: Option<KeepRequest>) -> Result<(), Failure> {
+        let order = self.own_order(user_id, order_sn).await?;
+        if order.status == OrderStatus::AwaitingShipment {
+            self.refund_whole(order_sn, Operator::User, CANCEL_NOTE.into(), asked).await?;
+            return Ok(());
+        }
+        self.close_unpaid(&order, Operator::User, CANCEL_NOTE, asked).await
     }
 
     /// Closes an unpaid order at staff's wish.
@@ -89,10 +93,16 @@ impl Orders {
     /// As [`Self::cancel`].
     pub async fn close_by_staff(&self, order_sn: &OrderSn, note: &str) -> Result<(), Failure> {
         let order = self.read(self.store.order(order_sn)).await?.ok_or(Reject::UnknownOrder)?;
-        self.close_unpaid(&order, Operator::Admin, note).await
+        self.close_unpaid(&order, Operator::Admin, note, None).await
     }
 
-    async fn close_unpaid(&self, order: &Order, operator: Operator, note: &str) -> Result<(), Failure> {
+    async fn close_unpaid(
+        &self,
+        order: &Order,
+        operator: Operator,
+        note: &str,
+        asked: Option<KeepRequest>,
+    ) -> Result<(), Failure> {
         let order_sn = &order.order_sn;
         if order.status != OrderStatus::AwaitingPayment {
             return Err(Reject::WrongState(order.status).into());
@@ -104,25 +114,27 @@ impl Orders {
                 TradeEnd::Unknown(error) => return Err(Unavailable::Dependency(error.to_string()).into()),
             }
         }
-        let outcome = self.close(vec![order_sn.clone()], operator, note, false).await?;
-        match outcome.first() {
+        let order_sns = vec![order_sn.clone()];
+        let unit = CloseOrders { order_sns, operator, note: note.into(), when_due: false, asked };
+        match self.close(unit).await?.first() {
             Some(OrderClose::Closed) => Ok(()),
             Some(OrderClose::WrongState(status)) => Err(Reject::WrongState(*status).into()),
             _ => Err(Reject::UnknownOrder.into()),
         }
     }
 
-    async fn close(
-        &self,
-        order_sns: Vec<OrderSn>,
-        operator: Operator,
-        note: &str,
-        when_due: bool,
-    ) -> Result<Vec<OrderClose>, Unavailable> {
+    async fn close_by_time(&self, order_sns: Vec<OrderSn>) -> Result<(), Unavailable> {
         if order_sns.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let outcomes = self.commit(CloseOrders { order_sns, operator, note: note.into(), when_due }).await?;
+        let (operator, note) = (Operator::System, TIMEOUT_NOTE.into());
+        self.close(CloseOrders { order_sns, operator, note, when_due: true, asked: None }).await?;
+        Ok(())
+    }
+
+    async fn close(&self, unit: CloseOrders) -> Result<Vec<OrderClose>, Unavailable> {
+        let operator = unit.operator;
+        let outcomes = self.commit(unit).await?;
         let closed = outcomes.iter().filter(|outcome| **outcome == OrderClose::Closed).count();
         metrics::counter!("seckill_orders_closed_total", "by" => operator.as_str()).increment(closed as u64);
         Ok(outcomes)

@@ -4,7 +4,7 @@ use super::Orders;
 use crate::domain::order::Operator;
 use crate::domain::reject::{Failure, Reject, Unavailable};
 use crate::domain::{OrderSn, UserId};
-use crate::ports::store::units::{OrderReceive, OrderShip, ReceiveOrders, ShipOrder};
+use crate::ports::store::units::{KeepRequest, OrderReceive, OrderShip, ReceiveOrders, ShipOrder};
 
 const RECEIVED_NOTE: &str = "received by the buyer";
 const BY_TIME_NOTE: &str = "received by time";
@@ -46,13 +46,19 @@ impl Orders {
     ///
     /// # Errors
     /// [`Reject::UnknownOrder`], [`Reject::WrongState`].
-    pub async fn receive(&self, user_id: UserId, order_sn: &OrderSn) -> Result<(), Failure> {
-        self.read(self.store.order_of(user_id, order_sn)).await?.ok_or(Reject::UnknownOrder)?;
+    pub async fn receive(
+        &self,
+        user_id: UserId,
+        order_sn: &OrderSn,
+        asked: Option<KeepRequest>,
+    ) -> Result<(), Failure> {
+        self.own_order(user_id, order_sn).await?;
         let unit = ReceiveOrders {
             order_sns: vec![order_sn.clone()],
             operator: Operator::User,
             note: RECEIVED_NOTE.into(),
             when_due: false,
+            asked,
         };
         match self.commit(unit).await?.first() {
             Some(OrderReceive::Received) => Ok(()),
@@ -66,7 +72,8 @@ impl Orders {
     /// # Errors
     /// When the store does not answer; nothing is lost by trying again.
     pub(super) async fn receive_due(&self, order_sns: Vec<OrderSn>) -> Result<(), Unavailable> {
-        let unit = ReceiveOrders { order_sns, operator: Operator::System, note: BY_TIME_NOTE.into(), when_due: true };
+        let (operator, note) = (Operator::System, BY_TIME_NOTE.into());
+        let unit = ReceiveOrders { order_sns, operator, note, when_due: true, asked: None };
         let outcomes = self.commit(unit).await?;
         let received = outcomes.iter().filter(|outcome| **outcome == OrderReceive::Received).count();
         metrics::counter!("seckill_orders_received_by_time_total").increment(received as u64);

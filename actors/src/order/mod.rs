@@ -39,7 +39,7 @@ use crate::writer::Writer;
 pub use cart::MAX_CART_LINES;
 pub use confirm::Confirmation;
 pub use fulfil::Shipment;
-pub use keyed::{Created, KEY_LIFE};
+pub use keyed::{KEY_LIFE, Once};
 pub use pay::NotifyAnswer;
 pub use refund::RefundWish;
 pub use returns::ReturnWish;

@@ -1,13 +1,13 @@
 //! Pay: hand out a pay page, and take what the gateway says it took.
 
-use super::Orders;
 use super::submit::subject;
+use super::{Orders, PlacedOrder};
 use crate::domain::order::{Operator, Order};
 use crate::domain::payment::{PendingRefund, Receipt, TradeStatus, refund_request_no};
 use crate::domain::reject::{Failure, Reject, Unavailable};
-use crate::domain::{Money, OrderSn, Timestamp, UserId};
+use crate::domain::{OrderSn, Timestamp, UserId};
 use crate::ports::gateway::{GatewayError, Notification, NotifyError, PayPage};
-use crate::ports::store::units::{CloseOrders, IssuePayPage, PayPageIssue, PaymentTaken, TakePayment};
+use crate::ports::store::units::{CloseOrders, IssuePayPage, KeepRequest, PayPageIssue, PaymentTaken, TakePayment};
 
 /// What the gateway is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,23 +25,25 @@ impl Orders {
     ///
     /// # Errors
     /// [`GatewayError`] when signing fails.
-    pub async fn pay_form(
-        &self,
-        order_sn: &OrderSn,
-        amount: Money,
-        subject: String,
-        expires_at: Timestamp,
-    ) -> Result<String, GatewayError> {
-        self.gateway.pay_form(&PayPage { order_sn: order_sn.clone(), amount, subject, expires_at }).await
+    pub async fn pay_form(&self, placed: &PlacedOrder) -> Result<String, GatewayError> {
+        let PlacedOrder { order_sn, pay_amount, subject, created_at, pay_before } = placed.clone();
+        let expires_at = pay_before.unwrap_or(created_at);
+        let page = PayPage { order_sn, amount: pay_amount, subject, issued_at: created_at, expires_at };
+        self.gateway.pay_form(&page).await
     }
 
     /// The pay form of a user's unpaid order; may be asked for again until `pay_before`.
     ///
     /// # Errors
     /// [`Reject::UnknownOrder`], [`Reject::WrongState`], [`Reject::PaymentLapsed`].
-    pub async fn issue_pay_page(&self, user_id: UserId, order_sn: &OrderSn) -> Result<String, Failure> {
-        let order = self.read(self.store.order_of(user_id, order_sn)).await?.ok_or(Reject::UnknownOrder)?;
-        self.pay_page_of(&order).await
+    pub async fn issue_pay_page(
+        &self,
+        user_id: UserId,
+        order_sn: &OrderSn,
+        asked: Option<KeepRequest>,
+    ) -> Result<String, Failure> {
+        let order = self.own_order(user_id, order_sn).await?;
+        self.issue_page(&order, asked).await
     }
 
     /// The pay form of an order that was just read for its owner.
@@ -49,16 +51,30 @@ impl Orders {
     /// # Errors
     /// As [`Self::issue_pay_page`].
     pub async fn pay_page_of(&self, order: &Order) -> Result<String, Failure> {
-        let issue = IssuePayPage { order_sn: order.order_sn.clone() };
+        self.issue_page(order, None).await
+    }
+
+    async fn issue_page(&self, order: &Order, asked: Option<KeepRequest>) -> Result<String, Failure> {
+        let issue = IssuePayPage { order_sn: order.order_sn.clone(), asked };
         match self.commit(issue).await? {
-            PayPageIssue::Issued { pay_before, amount } => self
-                .pay_form(&order.order_sn, amount, subject(&order.items), pay_before)
-                .await
-                .map_err(|error| Unavailable::Dependency(error.to_string()).into()),
+            PayPageIssue::Issued { pay_before, at, .. } => self.pay_page_at(order, pay_before, at).await,
             PayPageIssue::WrongState(status) => Err(Reject::WrongState(status).into()),
             PayPageIssue::Lapsed => Err(Reject::PaymentLapsed.into()),
             PayPageIssue::Unknown => Err(Reject::UnknownOrder.into()),
         }
+    }
+
+    /// The form of a page that was issued at `issued_at`: always the same.
+    pub(super) async fn pay_page_at(
+        &self,
+        order: &Order,
+        pay_before: Timestamp,
+        issued_at: Timestamp,
+    ) -> Result<String, Failure> {
+        let (order_sn, subject) = (order.order_sn.clone(), subject(&order.items));
+        let page = PayPage { order_sn, amount: order.pay_amount, subject, issued_at, expires_at: pay_before };
+        let form = self.gateway.pay_form(&page).await;
+        form.map_err(|error| Unavailable::Dependency(error.to_string()).into())
     }
 
     /// Takes the raw body of a notification: verify, then record and apply in one transaction, then answer (R19–R21).
@@ -107,6 +123,7 @@ impl Orders {
             operator: Operator::System,
             note: "the gateway closed the trade".into(),
             when_due: false,
+            asked: None,
         };
         match self.commit(close).await {
             Ok(_) => NotifyAnswer::Success,

@@ -7,7 +7,7 @@ use crate::domain::payment::{PendingRefund, Refund, RefundScope, part_request_no
 use crate::domain::reject::{Failure, Reject};
 use crate::domain::{Money, OrderSn};
 use crate::ports::gateway::RefundAnswer;
-use crate::ports::store::units::{OrderRefund, RefundOrder, SettleRefund};
+use crate::ports::store::units::{KeepRequest, OrderRefund, RefundOrder, SettleRefund};
 
 /// How much staff give back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +35,31 @@ impl Orders {
         wish: RefundWish,
         note: String,
     ) -> Result<Option<Refund>, Failure> {
-        let (scope, request_no) = match wish {
-            RefundWish::Whole => (RefundScope::Whole, whole_request_no(order_sn)),
+        let operator = Operator::Admin;
+        match wish {
+            RefundWish::Whole => self.refund_whole(order_sn, operator, note, None).await,
             RefundWish::Part { amount, reference } => {
-                (RefundScope::Part(amount), part_request_no(order_sn, &reference))
+                let (order_sn, request_no) = (order_sn.clone(), part_request_no(order_sn, &reference));
+                let scope = RefundScope::Part(amount);
+                self.give_back(RefundOrder { order_sn, scope, request_no, operator, note, asked: None }).await
             }
-        };
-        let unit = RefundOrder { order_sn: order_sn.clone(), scope, request_no, operator: Operator::Admin, note };
+        }
+    }
+
+    /// Gives all that is left of a paid order back, before shipment.
+    pub(super) async fn refund_whole(
+        &self,
+        order_sn: &OrderSn,
+        operator: Operator,
+        note: String,
+        asked: Option<KeepRequest>,
+    ) -> Result<Option<Refund>, Failure> {
+        let (order_sn, request_no) = (order_sn.clone(), whole_request_no(order_sn));
+        self.give_back(RefundOrder { order_sn, scope: RefundScope::Whole, request_no, operator, note, asked }).await
+    }
+
+    async fn give_back(&self, unit: RefundOrder) -> Result<Option<Refund>, Failure> {
+        let scope = unit.scope;
         let refund = match self.commit(unit).await? {
             OrderRefund::Given(refund) => refund,
             OrderRefund::Repeated(earlier) => match scope {

@@ -5,7 +5,7 @@ use crate::domain::order::Operator;
 use crate::domain::reject::{Failure, Reject, Unavailable};
 use crate::domain::returns::{ReturnApply, ReturnCommand};
 use crate::domain::{OrderSn, SkuId, UserId};
-use crate::ports::store::units::{HandleReturn, RequestReturn, ReturnHandling, ReturnRequest};
+use crate::ports::store::units::{HandleReturn, KeepRequest, RequestReturn, ReturnHandling, ReturnRequest};
 
 /// What an owner wants to send back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +31,12 @@ impl Orders {
         user_id: UserId,
         order_sn: &OrderSn,
         wish: ReturnWish,
+        asked: Option<KeepRequest>,
     ) -> Result<(ReturnApply, bool), Failure> {
         let ReturnWish { sku_id, quantity, reason, description } = wish;
         let window = self.settings.return_window;
         let order_sn = order_sn.clone();
-        let unit = RequestReturn { order_sn, user_id, sku_id, quantity, reason, description, window };
+        let unit = RequestReturn { order_sn, user_id, sku_id, quantity, reason, description, window, asked };
         let (return_id, is_new) = match self.commit(unit).await? {
             ReturnRequest::Requested(return_id) => (return_id, true),
             ReturnRequest::Repeated(return_id) => (return_id, false),
@@ -74,7 +75,7 @@ impl Orders {
         self.return_apply(return_id).await
     }
 
-    async fn return_apply(&self, return_id: i64) -> Result<ReturnApply, Failure> {
+    pub(super) async fn return_apply(&self, return_id: i64) -> Result<ReturnApply, Failure> {
         let row = self.read(self.store.return_apply(return_id)).await?;
         Ok(row.ok_or(Reject::UnknownReturn)?)
     }

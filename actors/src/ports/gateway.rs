@@ -14,6 +14,8 @@ pub struct PayPage {
     pub amount: Money,
     /// First title and count, cleaned.
     pub subject: String,
+    /// When it was handed out: the same page again has the same form.
+    pub issued_at: Timestamp,
     /// No payment after this (`time_expire`).
     pub expires_at: Timestamp,
 }

@@ -23,6 +23,55 @@ pub enum Attempt {
     Ended,
     /// Nobody is let in for now.
     Paused,
+    /// A path token is asked for, and the one shown, if any, opens nothing. Said to attempts from outside only.
+    ChallengeRequired(PathTokenFault),
+}
+
+/// Why a path token opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathTokenFault {
+    /// None was shown.
+    Missing,
+    /// Malformed, forged, another buyer's or another sale's.
+    Invalid,
+    /// Too old.
+    Lapsed,
+    /// Used by another attempt.
+    Used,
+}
+
+impl PathTokenFault {
+    /// Its name for clients.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Lapsed => "lapsed",
+            Self::Used => "used",
+        }
+    }
+}
+
+/// Why a solution earns no path token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChallengeFault {
+    /// The challenge is malformed, forged, another buyer's or another sale's.
+    Invalid,
+    /// The challenge is too old.
+    Lapsed,
+    /// The nonce is not in digits, or the hash does not start with the zero bits asked for.
+    Unsolved,
+}
+
+impl ChallengeFault {
+    /// Its name for clients.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Lapsed => "lapsed",
+            Self::Unsolved => "unsolved",
+        }
+    }
 }
 
 /// Where a winner's order is, as its owner may see it.

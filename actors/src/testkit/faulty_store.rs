@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::events::BoundPlus;
 use crate::domain::flash_sale::{FlashSale, Grant};
 use crate::domain::invariants::Facts;
-use crate::domain::order::{Order, OrderHistory};
+use crate::domain::order::{Order, OrderHistory, OrderStatus};
 use crate::domain::payment::{PendingRefund, Refund};
 use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LockState, StockRow};
@@ -132,6 +133,7 @@ guarded! { OrderReads:
     order_by_token(user_id: UserId, token: &str) -> Option<Order>;
     unpaid_orders(order_sns: &[OrderSn]) -> Vec<UnpaidOrder>;
     orders_of(user_id: UserId, filter: &OrderFilter) -> Vec<Order>;
+    order_counts(user_id: UserId) -> Vec<(OrderStatus, u64)>;
     order_history(order_sn: &OrderSn) -> Vec<OrderHistory>;
     overdue_orders(grace: Duration, limit: usize) -> Vec<OrderSn>;
     payments_of(order_sn: &OrderSn) -> Vec<PaymentRow>;
@@ -166,6 +168,7 @@ guarded! { MemberReads:
     members(user_ids: &[UserId]) -> Vec<Member>;
     addresses(user_id: UserId) -> Vec<Address>;
     default_addresses(user_ids: &[UserId]) -> Vec<Address>;
+    missing_points(older_ms: i64, limit: usize) -> Vec<BoundPlus>;
     cart(user_id: UserId) -> Vec<CartItem>;
 }
 

@@ -249,7 +249,7 @@ fn answer<T>(value: T, lost: Option<GatewayError>) -> Result<T, GatewayError> {
 impl Gateway for FakeGateway {
     async fn pay_form(&self, page: &PayPage) -> Result<String, GatewayError> {
         let lost = self.call("pay_form")?;
-        answer(format!("<form>{} {} {}</form>", page.order_sn, page.amount, page.subject), lost)
+        answer(format!("<form>{} {} {} {}</form>", page.order_sn, page.amount, page.subject, page.issued_at.0), lost)
     }
 
     async fn query(&self, order_sn: &OrderSn) -> Result<TradeQuery, GatewayError> {

@@ -51,6 +51,37 @@ async fn emptied_permits_are_rebuilt_under_a_new_epoch() {
 }
 
 #[actix::test]
+async fn a_rebuild_may_take_longer_than_other_calls() {
+    let settings = FlashSaleSettings {
+        coordination_timeout: Duration::from_millis(200),
+        rebuild_timeout: Duration::from_secs(4),
+        ..by_hand()
+    };
+    let scene = Scene::open(settings).await;
+    let gate = scene.live(10, 1).await;
+    scene.coordination.inner.forget(gate.sale_id()).await.unwrap();
+    scene.coordination.rebuild_ms.store(500, Ordering::SeqCst);
+    let told = scene.attempts(&gate, 1..=10).await;
+    assert_eq!(winners(&told).len(), 10, "{:?}", tally(&told));
+    scene.assert_sound(&told).await;
+}
+
+#[actix::test]
+async fn a_rebuild_has_its_limit() {
+    let settings = FlashSaleSettings { rebuild_timeout: Duration::from_millis(100), ..by_hand() };
+    let scene = Scene::open(settings).await;
+    let gate = scene.live(10, 1).await;
+    scene.coordination.inner.forget(gate.sale_id()).await.unwrap();
+    scene.coordination.rebuild_ms.store(60_000, Ordering::SeqCst);
+    let told = scene.attempt(&gate, 1).await;
+    assert!(is_unavailable(&told), "{told:?}");
+    scene.coordination.rebuild_ms.store(0, Ordering::SeqCst);
+    let told = sell_out(&scene, &gate, 1_000).await;
+    assert_eq!(winners(&told).len(), 10, "{:?}", tally(&told));
+    scene.assert_sound(&told).await;
+}
+
+#[actix::test]
 async fn an_epoch_raised_elsewhere_is_adopted() {
     let scene = Scene::open(by_hand()).await;
     let gate = scene.live(10, 1).await;

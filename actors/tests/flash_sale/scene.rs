@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actors::domain::flash_sale::{FlashSale, NewFlashSale};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale};
 use actors::domain::invariants::{ALWAYS, check};
 use actors::domain::order::Operator;
 use actors::domain::reject::{Failure, Unavailable};
@@ -25,6 +25,7 @@ use actors::writer::WriterSettings;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 
 pub const SKU: SkuId = SkuId(49);
 pub const STOCK: i64 = 1_000;
@@ -45,6 +46,8 @@ pub struct Flaky {
     pub keeps_permits: AtomicBool,
     /// The next `try_acquire` panics.
     pub panics: AtomicBool,
+    /// How long a rebuild takes.
+    pub rebuild_ms: AtomicU64,
     pub calls: AtomicUsize,
 }
 
@@ -81,6 +84,7 @@ impl Coordination for Flaky {
 
     async fn rebuild(&self, content: &SemaphoreContent) -> Result<bool, CoordinationError> {
         self.reach()?;
+        sleep(Duration::from_millis(self.rebuild_ms.load(Ordering::SeqCst))).await;
         self.inner.rebuild(content).await
     }
 
@@ -167,6 +171,7 @@ impl Scene {
             per_user_limit,
             starts_at: now,
             ends_at: now.plus(Duration::from_secs(3_600)),
+            challenge: ChallengeMode::Off,
         }
     }
 
@@ -209,8 +214,13 @@ impl Scene {
     /// Closes an unpaid order and releases its unit, as the close worker and the stock actor do.
     pub async fn close(&self, order_sn: &OrderSn) {
         let order_sns = vec![order_sn.clone()];
-        let close =
-            CloseOrders { order_sns: order_sns.clone(), operator: Operator::System, note: "".into(), when_due: false };
+        let close = CloseOrders {
+            order_sns: order_sns.clone(),
+            operator: Operator::System,
+            note: "".into(),
+            when_due: false,
+            asked: None,
+        };
         self.shop.writer.commit(close).await.unwrap();
         let release = ResolveLocks { sku_id: SKU, way: Resolution::Release, order_sns, lapsed_only: false };
         self.shop.writer.commit(release).await.unwrap();
@@ -268,6 +278,7 @@ pub fn tally(told: &[Told]) -> BTreeMap<&'static str, usize> {
             Ok(Attempt::NotStarted) => "not started",
             Ok(Attempt::Ended) => "ended",
             Ok(Attempt::Paused) => "paused",
+            Ok(Attempt::ChallengeRequired(_)) => "challenged",
             Err(Failure::Unavailable(Unavailable::Overloaded)) => "overloaded",
             Err(Failure::Unavailable(Unavailable::Stopping)) => "stopping",
             Err(_) => "unavailable",

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use actors::domain::events::RoutingKey;
-use actors::domain::order::{Operator, OrderStatus};
+use actors::domain::order::{Operator, OrderStatus, PayType};
 use actors::domain::payment::{PaymentState, TradeStatus};
 use actors::domain::reject::{Failure, Reject};
 use actors::domain::stock::LockState;
 use actors::domain::{Money, OrderSn};
 use actors::order::NotifyAnswer;
-use actors::ports::store::{OrderReads, StockReads};
+use actors::ports::store::{FulfilmentReads, OrderReads, StockReads};
 use actors::protocol::bridge::{EffectBatch, Handled};
 use actors::testkit::{GatewayFault, until};
 
@@ -320,10 +320,10 @@ async fn the_owner_cancels() {
     let house = House::open(&[5]).await;
     let order_sn = with_page(&house).await;
     house.gateway.open_cashier(&order_sn, AMOUNT);
-    house.orders.cancel(ALICE, &order_sn).await.unwrap();
+    house.orders.cancel(ALICE, &order_sn, None).await.unwrap();
     assert_eq!(house.gateway.status(&order_sn), Some(TradeStatus::TradeClosed));
     assert_eq!(history(&house, &order_sn).await, [(Operator::User, OrderStatus::Closed)]);
-    let again = house.orders.cancel(ALICE, &order_sn).await;
+    let again = house.orders.cancel(ALICE, &order_sn, None).await;
     assert_eq!(again, Err(Reject::WrongState(OrderStatus::Closed).into()));
     assert_closed_and_freed(&house, &order_sn).await;
 }
@@ -332,21 +332,55 @@ async fn the_owner_cancels() {
 async fn nobody_else_cancels() {
     let house = House::open(&[5]).await;
     let order_sn = with_page(&house).await;
-    assert_eq!(house.orders.cancel(BOB, &order_sn).await, Err(Reject::UnknownOrder.into()));
+    assert_eq!(house.orders.cancel(BOB, &order_sn, None).await, Err(Reject::UnknownOrder.into()));
     let nobodys = OrderSn::parse("nobody").unwrap();
-    assert_eq!(house.orders.cancel(ALICE, &nobodys).await, Err(Reject::UnknownOrder.into()));
+    assert_eq!(house.orders.cancel(ALICE, &nobodys, None).await, Err(Reject::UnknownOrder.into()));
     assert_eq!(house.gateway.calls("query"), 0);
     assert_eq!(house.status(&order_sn).await, OrderStatus::AwaitingPayment);
 }
 
 #[actix::test]
-async fn a_paid_order_is_not_cancelled() {
+async fn a_paid_order_is_cancelled_by_a_refund_of_all_of_it() {
+    for delivered in [false, true] {
+        let house = House::open(&[5]).await;
+        let order_sn = with_page(&house).await;
+        house.pay(&order_sn).await;
+        if delivered {
+            house.deliver().await;
+        }
+        assert_eq!(house.orders.cancel(BOB, &order_sn, None).await, Err(Reject::UnknownOrder.into()));
+        house.orders.cancel(ALICE, &order_sn, None).await.unwrap();
+        house.deliver().await;
+        assert_eq!((house.status(&order_sn).await, house.units(PHONE).await), (OrderStatus::Closed, (5, 0)));
+        let refunds = house.memory.refunds_of(&order_sn).await.unwrap();
+        assert_eq!(refunds.iter().map(|refund| refund.amount).collect::<Vec<_>>(), [AMOUNT]);
+        let told = house.memory.order_history(&order_sn).await.unwrap();
+        assert!(told.iter().any(|row| (row.operator, row.status) == (Operator::User, OrderStatus::Closed)), "{told:?}");
+        let again = house.orders.cancel(ALICE, &order_sn, None).await;
+        assert_eq!(again, Err(Reject::WrongState(OrderStatus::Closed).into()));
+        house.assert_at_rest().await;
+    }
+}
+
+#[actix::test]
+async fn an_order_for_cash_is_cancelled_without_money() {
     let house = House::open(&[5]).await;
-    let order_sn = with_page(&house).await;
-    house.pay(&order_sn).await;
-    let refused = Err(Reject::WrongState(OrderStatus::AwaitingShipment).into());
-    assert_eq!(house.orders.cancel(ALICE, &order_sn).await, refused);
+    let mut mine = request(house.token(ALICE).await, &[(PHONE, 2)]);
+    mine.pay_type = PayType::CashOnDelivery;
+    let order_sn = house.place(ALICE, mine).await.order_sn;
     house.deliver().await;
+    house.orders.cancel(ALICE, &order_sn, None).await.unwrap();
+    assert_eq!((house.status(&order_sn).await, house.units(PHONE).await), (OrderStatus::Closed, (5, 0)));
+    assert!(house.memory.refunds_of(&order_sn).await.unwrap().is_empty());
+    house.assert_at_rest().await;
+}
+
+#[actix::test]
+async fn an_order_on_its_way_is_not_cancelled() {
+    let house = House::open(&[5]).await;
+    let shipped = house.shipped(ALICE, &[(PHONE, 1)]).await;
+    let refused = Err(Reject::WrongState(OrderStatus::Shipped).into());
+    assert_eq!(house.orders.cancel(ALICE, &shipped, None).await, refused);
     house.assert_at_rest().await;
 }
 
@@ -356,7 +390,7 @@ async fn an_order_paid_at_the_gateway_is_paid_instead_of_cancelled() {
     let order_sn = with_page(&house).await;
     house.gateway.pay(&order_sn, AMOUNT).unwrap();
     let refused = Err(Reject::WrongState(OrderStatus::AwaitingShipment).into());
-    assert_eq!(house.orders.cancel(ALICE, &order_sn).await, refused);
+    assert_eq!(house.orders.cancel(ALICE, &order_sn, None).await, refused);
     house.deliver().await;
     assert_eq!(house.units(PHONE).await, (3, 0));
     house.assert_at_rest().await;
@@ -367,10 +401,10 @@ async fn a_cancel_that_the_gateway_cannot_answer_is_tried_again() {
     let house = House::open(&[5]).await;
     let order_sn = with_page(&house).await;
     house.gateway.set_down(true);
-    assert!(matches!(house.orders.cancel(ALICE, &order_sn).await, Err(Failure::Unavailable(_))));
+    assert!(matches!(house.orders.cancel(ALICE, &order_sn, None).await, Err(Failure::Unavailable(_))));
     assert_eq!(house.status(&order_sn).await, OrderStatus::AwaitingPayment);
     house.gateway.set_down(false);
-    house.orders.cancel(ALICE, &order_sn).await.unwrap();
+    house.orders.cancel(ALICE, &order_sn, None).await.unwrap();
     assert_closed_and_freed(&house, &order_sn).await;
 }
 

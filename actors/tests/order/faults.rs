@@ -221,7 +221,7 @@ async fn cancel() {
                 let is_closed = Failure::Rejected(Reject::WrongState(OrderStatus::Closed));
                 for _ in 0..times {
                     stubborn("cancel", || async {
-                        match house.orders.cancel(ALICE, &prepared.orders[0]).await {
+                        match house.orders.cancel(ALICE, &prepared.orders[0], None).await {
                             Ok(()) => Some(()),
                             Err(failure) => (failure == is_closed).then_some(()),
                         }
@@ -262,7 +262,7 @@ async fn flash_orders() {
                 house.deliver_times(times).await;
                 // The first pays, the others let it lapse.
                 for _ in 0..times {
-                    let page = || async { house.orders.issue_pay_page(ALICE, &numbers[0]).await.ok() };
+                    let page = || async { house.orders.issue_pay_page(ALICE, &numbers[0], None).await.ok() };
                     stubborn("the pay page", page).await;
                 }
                 let body = house.gateway.pay(&numbers[0], SALE_PRICE).unwrap();

@@ -60,7 +60,7 @@ async fn a_lost_message_is_swept() {
     let order_sn = house.win(sale_id, ALICE).await;
     assert_eq!(house.lose_messages().await, [RoutingKey::SecKill]);
     house.sweep.step().await;
-    assert!(house.orders.issue_pay_page(ALICE, &order_sn).await.is_err(), "too young to be swept");
+    assert!(house.orders.issue_pay_page(ALICE, &order_sn, None).await.is_err(), "too young to be swept");
     house.sweep_and_deliver().await;
     assert_eq!(house.status(&order_sn).await, OrderStatus::AwaitingPayment);
     house.assert_at_rest().await;

@@ -31,7 +31,7 @@ fn part(fen: i64, reference: &str) -> RefundWish {
 
 /// Asks back, approves and takes the goods.
 async fn give_back(house: &House, order_sn: &OrderSn, sku_id: SkuId, quantity: u32, restock: bool) {
-    let (row, is_new) = house.orders.request_return(ALICE, order_sn, wish(sku_id, quantity)).await.unwrap();
+    let (row, is_new) = house.orders.request_return(ALICE, order_sn, wish(sku_id, quantity), None).await.unwrap();
     assert!(is_new);
     house.orders.handle_return(row.id, ReturnCommand::Approve, false, "send it".into()).await.unwrap();
     let row = house.orders.handle_return(row.id, ReturnCommand::Receive, restock, "here".into()).await.unwrap();
@@ -50,7 +50,7 @@ async fn an_order_goes_all_the_way() {
     let order = house.order(&order_sn).await;
     assert_eq!((order.status, order.delivery_sn.as_deref()), (OrderStatus::Shipped, Some("SF1")));
     assert_eq!(order.auto_receive_at(), Some(house.now().plus(7 * DAY)));
-    house.orders.receive(ALICE, &order_sn).await.unwrap();
+    house.orders.receive(ALICE, &order_sn, None).await.unwrap();
     assert_eq!(house.status(&order_sn).await, OrderStatus::Completed);
     let steps: Vec<_> =
         house.memory.order_history(&order_sn).await.unwrap().iter().map(|row| (row.operator, row.status)).collect();
@@ -70,7 +70,7 @@ async fn every_step_is_refused_out_of_its_turn() {
     let house = House::open(&[20]).await;
     let unpaid = house.placed(ALICE, &[(PHONE, 1)]).await.order_sn;
     let closed = house.placed(ALICE, &[(PHONE, 1)]).await.order_sn;
-    house.orders.cancel(ALICE, &closed).await.unwrap();
+    house.orders.cancel(ALICE, &closed, None).await.unwrap();
     let paid = house.paid(ALICE, &[(PHONE, 1)]).await;
     let shipped = house.shipped(ALICE, &[(PHONE, 1)]).await;
     let done = house.completed(ALICE, &[(PHONE, 1)]).await;
@@ -83,13 +83,13 @@ async fn every_step_is_refused_out_of_its_turn() {
             assert_eq!(orders.refund_order(order_sn, RefundWish::Whole, "x".into()).await, Err(wrong_state(status)));
         }
         if status != OrderStatus::Shipped {
-            assert_eq!(orders.receive(ALICE, order_sn).await, refused);
+            assert_eq!(orders.receive(ALICE, order_sn, None).await, refused);
         }
         if status != OrderStatus::AwaitingPayment {
             assert_eq!(orders.close_by_staff(order_sn, "x").await, refused);
         }
         if !matches!(status, OrderStatus::Shipped | OrderStatus::Completed) {
-            let asked = orders.request_return(ALICE, order_sn, wish(PHONE, 1)).await;
+            let asked = orders.request_return(ALICE, order_sn, wish(PHONE, 1), None).await;
             assert_eq!(asked, Err(wrong_state(status)));
         }
         if !status.is_paid() {
@@ -97,8 +97,8 @@ async fn every_step_is_refused_out_of_its_turn() {
         }
     }
     let nobody = Err(Failure::Rejected(Reject::UnknownOrder));
-    assert_eq!(orders.receive(BOB, &shipped).await, nobody);
-    assert_eq!(orders.request_return(BOB, &done, wish(PHONE, 1)).await, Err(Reject::UnknownOrder.into()));
+    assert_eq!(orders.receive(BOB, &shipped, None).await, nobody);
+    assert_eq!(orders.request_return(BOB, &done, wish(PHONE, 1), None).await, Err(Reject::UnknownOrder.into()));
     let absent = OrderSn::parse("20260101000000000000000000000000").unwrap();
     assert_eq!(orders.ship(&absent, shipment()).await, nobody);
     assert_eq!(orders.close_by_staff(&absent, "x").await, nobody);
@@ -131,10 +131,10 @@ async fn cash_is_paid_at_the_door() {
     let order_sn = house.place(ALICE, mine).await.order_sn;
     house.deliver().await;
     house.orders.ship(&order_sn, shipment()).await.unwrap();
-    let early = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1)).await;
+    let early = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1), None).await;
     assert_eq!(early, Err(wrong_state(OrderStatus::Shipped)));
     assert_eq!(earned(&house).await, 0);
-    house.orders.receive(ALICE, &order_sn).await.unwrap();
+    house.orders.receive(ALICE, &order_sn, None).await.unwrap();
     house.deliver().await;
     assert_eq!(earned(&house).await, 20_000);
     give_back(&house, &order_sn, PHONE, 1, true).await;
@@ -219,7 +219,7 @@ async fn goods_come_back_piece_by_piece() {
     assert_eq!((house.units(PHONE).await, earned(&house).await), ((8, 0), 30_000));
     give_back(&house, &order_sn, CASE, 1, false).await;
     assert_eq!(house.units(CASE).await, (2, 0), "a broken case stays off the shelf");
-    let too_many = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 3)).await;
+    let too_many = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 3), None).await;
     assert_eq!(too_many, Err(Reject::TooManyReturned { returnable: 2 }.into()));
     give_back(&house, &order_sn, PHONE, 2, true).await;
     assert_eq!((house.units(PHONE).await, earned(&house).await), ((10, 0), 0));
@@ -236,10 +236,10 @@ async fn goods_come_back_piece_by_piece() {
 async fn a_return_is_asked_for_in_time() {
     let house = House::open(&[6]).await;
     let order_sn = house.completed(ALICE, &[(PHONE, 1)]).await;
-    let unknown = house.orders.request_return(ALICE, &order_sn, wish(CASE, 1)).await;
+    let unknown = house.orders.request_return(ALICE, &order_sn, wish(CASE, 1), None).await;
     assert_eq!(unknown, Err(Reject::NotInOrder(CASE).into()));
     house.pass(15 * DAY + Duration::from_millis(1));
-    let late = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1)).await;
+    let late = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1), None).await;
     assert_eq!(late, Err(Reject::ReturnTooLate.into()));
 }
 
@@ -247,10 +247,10 @@ async fn a_return_is_asked_for_in_time() {
 async fn a_return_is_handled_in_its_order() {
     let house = House::open(&[6]).await;
     let order_sn = house.completed(ALICE, &[(PHONE, 2)]).await;
-    let (row, _) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1)).await.unwrap();
-    let (same, is_new) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1)).await.unwrap();
+    let (row, _) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1), None).await.unwrap();
+    let (same, is_new) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1), None).await.unwrap();
     assert_eq!((same.id, is_new), (row.id, false));
-    let other = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 2)).await;
+    let other = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 2), None).await;
     assert_eq!(other, Err(Reject::ReturnOpen(row.id).into()));
     let step = async |command| house.orders.handle_return(row.id, command, false, String::new()).await;
     let refused = |state| Err(Failure::Rejected(Reject::WrongReturnState(state)));
@@ -270,7 +270,7 @@ async fn restocking_waits_for_the_books() {
     let order_sn = house.placed(ALICE, &[(PHONE, 1)]).await.order_sn;
     house.pay(&order_sn).await;
     house.orders.ship(&order_sn, shipment()).await.unwrap();
-    let (row, _) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1)).await.unwrap();
+    let (row, _) = house.orders.request_return(ALICE, &order_sn, wish(PHONE, 1), None).await.unwrap();
     house.orders.handle_return(row.id, ReturnCommand::Approve, false, String::new()).await.unwrap();
     let early = house.orders.handle_return(row.id, ReturnCommand::Receive, true, String::new()).await;
     assert!(matches!(early, Err(Failure::Unavailable(Unavailable::Dependency(_)))), "{early:?}");
@@ -287,7 +287,7 @@ async fn a_winners_order_follows_the_same_cycle() {
     let (kept, refunded) = (house.win(sale_id, ALICE).await, house.win(sale_id, BOB).await);
     house.deliver().await;
     for (user, order_sn) in [(ALICE, &kept), (BOB, &refunded)] {
-        house.orders.issue_pay_page(user, order_sn).await.unwrap();
+        house.orders.issue_pay_page(user, order_sn, None).await.unwrap();
         assert_eq!(house.pay(order_sn).await, NotifyAnswer::Success);
     }
     house.deliver().await;
@@ -295,7 +295,7 @@ async fn a_winners_order_follows_the_same_cycle() {
     house.orders.refund_order(&refunded, RefundWish::Whole, "asked".into()).await.unwrap();
     assert_eq!(house.units(PHONE).await, (9, 1), "to ordinary stock, the sale keeps its one");
     house.orders.ship(&kept, shipment()).await.unwrap();
-    house.orders.receive(ALICE, &kept).await.unwrap();
+    house.orders.receive(ALICE, &kept, None).await.unwrap();
     house.flash.end(sale_id).await.unwrap();
     give_back(&house, &kept, PHONE, 1, true).await;
     assert_eq!(house.units(PHONE).await, (10, 0));

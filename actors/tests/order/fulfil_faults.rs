@@ -35,7 +35,7 @@ async fn ship_and_receive(house: &House, prepared: &Prepared, times: usize) {
     house.deliver_times(times).await;
     for _ in 0..times {
         stubborn("the receipt", || async {
-            let received = house.orders.receive(ALICE, order_sn).await;
+            let received = house.orders.receive(ALICE, order_sn, None).await;
             went(received, &Reject::WrongState(OrderStatus::Completed))
         })
         .await;
@@ -185,7 +185,7 @@ async fn a_return() {
                 let mut return_id = 0;
                 for _ in 0..times {
                     return_id = stubborn("the request", || async {
-                        let asked = house.orders.request_return(ALICE, &prepared.orders[0], wish(PHONE, 3)).await;
+                        let asked = house.orders.request_return(ALICE, &prepared.orders[0], wish(PHONE, 3), None).await;
                         asked.ok().map(|(row, _)| row.id)
                     })
                     .await;

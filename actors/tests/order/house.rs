@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::bridge::dispatch::{DispatchSettings, Dispatcher};
 use actors::bridge::{Sweep, SweepSettings};
 use actors::domain::events::{Delays, Message, OrderRef, Queue, RoutingKey};
-use actors::domain::flash_sale::{FlashSale, NewFlashSale};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale};
 use actors::domain::invariants::{ALWAYS, check};
 use actors::domain::order::{Order, OrderStatus, PayType, Receiver};
 use actors::domain::stock::StockRow;
@@ -231,7 +231,7 @@ impl House {
     /// The same, received.
     pub async fn completed(&self, user: UserId, wants: &[(SkuId, u32)]) -> OrderSn {
         let order_sn = self.shipped(user, wants).await;
-        self.orders.receive(user, &order_sn).await.unwrap();
+        self.orders.receive(user, &order_sn, None).await.unwrap();
         order_sn
     }
 
@@ -275,6 +275,7 @@ impl House {
             per_user_limit: 1,
             starts_at: now,
             ends_at: now.plus(HOUR),
+            challenge: ChallengeMode::Off,
         };
         let sale_id = self.flash.create(sale).await.unwrap().id;
         self.flash.arm(sale_id).await.unwrap();
@@ -323,7 +324,7 @@ impl House {
     }
 
     /// Delivers every message that is due, each as often and all in the order that the dice say, until there is none.
-    /// When `lossy`, some that the sweep makes up for are lost.
+    /// When `lossy`, some are lost: the sweep makes up for them.
     pub async fn deliver_rolled(&self, dice: &Dice, most_copies: usize, lossy: bool) {
         loop {
             let due = self.take_outbox().await;
@@ -332,7 +333,7 @@ impl House {
             }
             let mut arrivals: Vec<&Message> = Vec::new();
             for message in &due {
-                let is_lost = lossy && has_net(message.key) && dice.one_in(4);
+                let is_lost = lossy && dice.one_in(4);
                 arrivals.extend(vec![message; if is_lost { 0 } else { 1 + dice.below(most_copies) }]);
             }
             dice.shuffle(&mut arrivals);
@@ -371,6 +372,18 @@ impl House {
         self.deliver_times(1).await;
     }
 
+    /// Delivers every message that is due, until there is none, but for those of this key, which are lost.
+    pub async fn deliver_but(&self, lost: RoutingKey) {
+        loop {
+            let due = self.take_outbox().await;
+            if due.is_empty() {
+                return;
+            }
+            due.iter().filter(|message| message.key != lost).for_each(|message| self.bus.hand_out(message));
+            self.bus.settled().await;
+        }
+    }
+
     /// Everything that is due is lost; how many messages of each key.
     pub async fn lose_messages(&self) -> Vec<RoutingKey> {
         self.take_outbox().await.into_iter().map(|message| message.key).collect()
@@ -400,11 +413,6 @@ impl House {
         let parked = self.memory.parked(usize::MAX).await.unwrap();
         assert!(parked.is_empty(), "{parked:?}");
     }
-}
-
-/// What the sweep finds in the store by itself.
-fn has_net(key: RoutingKey) -> bool {
-    !matches!(key, RoutingKey::OrderSuccess | RoutingKey::BoundPlus)
 }
 
 fn quick() -> DispatchSettings {

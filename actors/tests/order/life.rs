@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::order::{OrderStatus, PayType};
 use actors::domain::payment::{PaymentState, RefundChannel};
 use actors::domain::returns::ReturnCommand;
@@ -110,7 +110,7 @@ impl Life<'_> {
     async fn pay(&self) {
         let (house, dice) = (self.house, self.dice);
         let Some((user, number)) = self.some_order() else { return };
-        if house.orders.issue_pay_page(user, &number).await.is_err() {
+        if house.orders.issue_pay_page(user, &number, None).await.is_err() {
             return;
         }
         let amount = house.order(&number).await.pay_amount;
@@ -150,7 +150,7 @@ impl Life<'_> {
     async fn cancel(&self) {
         let Some((user, number)) = self.some_order() else { return };
         let user = if self.dice.one_in(5) { UserId(MEMBERS) } else { user };
-        let cancelled = self.house.orders.cancel(user, &number).await;
+        let cancelled = self.house.orders.cancel(user, &number, None).await;
         assert!(cancelled.is_err() || user != UserId(MEMBERS), "a stranger cancelled {number}");
     }
 
@@ -161,14 +161,14 @@ impl Life<'_> {
         let note = "x".to_owned();
         match dice.below(8) {
             0 | 1 => drop(orders.ship(&number, shipment()).await),
-            2 => drop(orders.receive(user, &number).await),
+            2 => drop(orders.receive(user, &number, None).await),
             3 => drop(orders.refund_order(&number, RefundWish::Whole, note).await),
             4 => {
                 let amount = [Money(1), PRICE, SALE_PRICE][dice.below(3)];
                 let reference = ["a", "b"][dice.below(2)].to_owned();
                 drop(orders.refund_order(&number, RefundWish::Part { amount, reference }, note).await);
             }
-            5 => drop(orders.request_return(user, &number, wish(PHONE, 1)).await),
+            5 => drop(orders.request_return(user, &number, wish(PHONE, 1), None).await),
             _ => {
                 let Ok(rows) = self.house.memory.returns_of(&number).await else { return };
                 let Some(row) = rows.last() else { return };
@@ -199,6 +199,7 @@ impl Life<'_> {
             per_user_limit: 1 + u32::from(self.dice.one_in(3)),
             starts_at: now,
             ends_at: now.plus(Duration::from_secs(3600)),
+            challenge: ChallengeMode::Off,
         };
         if let Ok(sale) = self.house.flash.create(sale).await {
             // Refused while another one runs, or when too few units are free.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::domain::events::{BoundPlus, OrderRef};
+use actors::domain::events::{BoundPlus, OrderRef, RoutingKey};
 use actors::domain::order::OrderStatus;
 use actors::domain::payment::{PaymentState, TradeStatus};
 use actors::domain::reject::{Failure, Reject};
@@ -37,9 +37,30 @@ async fn unpaid(house: &House) -> OrderSn {
 /// An order that was closed unpaid while the buyer stood at the cashier of a trade the gateway knows nothing of.
 async fn closed(house: &House) -> OrderSn {
     let order_sn = unpaid(house).await;
-    house.orders.cancel(ALICE, &order_sn).await.unwrap();
+    house.orders.cancel(ALICE, &order_sn, None).await.unwrap();
     house.deliver().await;
     order_sn
+}
+
+#[actix::test]
+async fn points_whose_message_was_lost_come_by_the_sweep_once() {
+    for lost in [RoutingKey::OrderSuccess, RoutingKey::BoundPlus] {
+        let house = House::open(&[5]).await;
+        let order_sn = unpaid(&house).await;
+        house.deliver().await;
+        house.pay(&order_sn).await;
+        house.deliver_but(lost).await;
+        assert_eq!(points(&house).await, (1000, 0), "{lost:?} is lost");
+        for _ in 0..2 {
+            house.sweep_and_deliver().await;
+            assert_eq!(points(&house).await, (1000 + 20_000, 20_000), "{lost:?}");
+        }
+        let late = BoundPlus { user_id: ALICE, integration: 20_000, growth: 20_000, order_token: order_sn };
+        assert_eq!(house.apply(EffectBatch::BoundPlus(vec![late])).await, [Handled::Done]);
+        assert_eq!(points(&house).await, (1000 + 20_000, 20_000), "the message comes after all");
+        assert_eq!(house.units(PHONE).await, (3, 0));
+        house.assert_at_rest().await;
+    }
 }
 
 #[actix::test]
@@ -295,19 +316,19 @@ async fn a_pay_page_is_for_the_owner_while_there_is_time() {
     mine.with_pay_page = false;
     let order_sn = house.place(ALICE, mine).await.order_sn;
     assert_eq!(house.order(&order_sn).await.pay_page_issued_at, None);
-    assert_eq!(house.orders.issue_pay_page(BOB, &order_sn).await, Err(Reject::UnknownOrder.into()));
-    let page = house.orders.issue_pay_page(ALICE, &order_sn).await.unwrap();
-    assert_eq!(page, format!("<form>{order_sn} 20000.00 title 48 等2件</form>"));
+    assert_eq!(house.orders.issue_pay_page(BOB, &order_sn, None).await, Err(Reject::UnknownOrder.into()));
+    let page = house.orders.issue_pay_page(ALICE, &order_sn, None).await.unwrap();
+    assert_eq!(page, format!("<form>{order_sn} 20000.00 title 48 等2件 {}</form>", START.0));
     house.pass(MINUTE);
-    assert!(house.orders.issue_pay_page(ALICE, &order_sn).await.is_ok(), "as often as wanted");
+    assert!(house.orders.issue_pay_page(ALICE, &order_sn, None).await.is_ok(), "as often as wanted");
     assert_eq!(house.order(&order_sn).await.pay_page_issued_at, Some(START));
     house.gateway.set_down(true);
-    assert!(matches!(house.orders.issue_pay_page(ALICE, &order_sn).await, Err(Failure::Unavailable(_))));
+    assert!(matches!(house.orders.issue_pay_page(ALICE, &order_sn, None).await, Err(Failure::Unavailable(_))));
     house.gateway.set_down(false);
     house.pass(TIMEOUT - MINUTE);
-    assert_eq!(house.orders.issue_pay_page(ALICE, &order_sn).await, Err(Reject::PaymentLapsed.into()));
+    assert_eq!(house.orders.issue_pay_page(ALICE, &order_sn, None).await, Err(Reject::PaymentLapsed.into()));
     house.pass(Duration::from_secs(30));
     assert_eq!(house.pay(&order_sn).await, NotifyAnswer::Success, "money within the grace is applied");
-    let refused = house.orders.issue_pay_page(ALICE, &order_sn).await;
+    let refused = house.orders.issue_pay_page(ALICE, &order_sn, None).await;
     assert_eq!(refused, Err(Reject::WrongState(OrderStatus::AwaitingShipment).into()));
 }

@@ -1,7 +1,7 @@
 //! Flash sales: create, list, get, edit, arm, restock, pause, resume, end.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
-use actors::domain::flash_sale::{FlashSale, NewFlashSale};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale};
 use actors::domain::reject::Reject;
 use actors::domain::{Money, SaleId, SkuId, Timestamp};
 use actors::flash_sale::SaleFailure;
@@ -35,6 +35,9 @@ struct CreateSale {
     starts_at: String,
     /// RFC 3339.
     ends_at: String,
+    /// When buyers are asked for a proof of work: off, load or always; `flash_sale.challenge` when absent.
+    #[schema(value_type = Option<String>, pattern = "^(off|load|always)$")]
+    challenge: Option<ChallengeMode>,
 }
 
 /// Makes a draft.
@@ -63,8 +66,9 @@ pub(super) async fn create(
 
 /// The version of what an editor may change.
 fn tag(sale: &FlashSale) -> String {
-    let FlashSale { price, count, per_user_limit, starts_at, ends_at, state, .. } = sale;
-    format!("{}-{count}-{per_user_limit}-{}-{}-{}", price.0, starts_at.0, ends_at.0, *state as i64)
+    let FlashSale { price, count, per_user_limit, starts_at, ends_at, challenge, state, .. } = sale;
+    let (price, challenge, state) = (price.0, *challenge as i64, *state as i64);
+    format!("{price}-{count}-{per_user_limit}-{}-{}-{challenge}-{state}", starts_at.0, ends_at.0)
 }
 
 fn new_sale(request: &HttpRequest, state: &State, body: CreateSale) -> Result<NewFlashSale, ApiError> {
@@ -93,7 +97,8 @@ fn new_sale(request: &HttpRequest, state: &State, body: CreateSale) -> Result<Ne
     if ends_at <= starts_at {
         return Err(field("ends_at", "must be after starts_at"));
     }
-    Ok(NewFlashSale { sku_id: SkuId(sku_id), price, count: body.count, per_user_limit, starts_at, ends_at })
+    let challenge = body.challenge.unwrap_or(state.challenge);
+    Ok(NewFlashSale { sku_id: SkuId(sku_id), price, count: body.count, per_user_limit, starts_at, ends_at, challenge })
 }
 
 fn refused(request: &HttpRequest, failure: SaleFailure) -> ApiError {
@@ -150,7 +155,7 @@ pub(super) async fn list(
     for sale in &sales {
         data.push(counted(&request, &state, sale).await?);
     }
-    Ok(HttpResponse::Ok().json(Page { data, next_cursor, has_more }))
+    Ok(pages::answer(&request, Page { data, next_cursor, has_more }, "no-store"))
 }
 
 /// One sale with its counts.
@@ -182,6 +187,9 @@ struct EditSaleBody {
     starts_at: Option<String>,
     /// RFC 3339.
     ends_at: Option<String>,
+    /// When buyers are asked for a proof of work: off, load or always.
+    #[schema(value_type = Option<String>, pattern = "^(off|load|always)$")]
+    challenge: Option<ChallengeMode>,
 }
 
 /// Changes a draft; fields that are left out stay. Needs `If-Match` with the ETag of what the editor saw.
@@ -201,7 +209,7 @@ pub(super) async fn edit(
     let id = sale_id(&request, &path)?;
     let seen = find(&request, &state, id).await?;
     etag::require(&request, &tag(&seen))?;
-    let EditSaleBody { price, count, per_user_limit, starts_at, ends_at } = body.0;
+    let EditSaleBody { price, count, per_user_limit, starts_at, ends_at, challenge } = body.0;
     let terms = CreateSale {
         sku_id: seen.sku_id.to_string(),
         price: price.unwrap_or_else(|| seen.price.to_string()),
@@ -209,6 +217,7 @@ pub(super) async fn edit(
         per_user_limit: Some(per_user_limit.unwrap_or(seen.per_user_limit)),
         starts_at: starts_at.unwrap_or_else(|| seen.starts_at.rfc3339()),
         ends_at: ends_at.unwrap_or_else(|| seen.ends_at.rfc3339()),
+        challenge: Some(challenge.unwrap_or(seen.challenge)),
     };
     let terms = new_sale(&request, &state, terms)?;
     state.sales.edit(&seen, terms).await.map_err(|failure| refused(&request, failure))?;

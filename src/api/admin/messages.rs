@@ -98,7 +98,8 @@ pub(super) async fn parked(
     let limit = pages::limit(&request, query.0.limit.as_deref())?;
     let behind = pages::cursor(&request, query.0.cursor.as_deref(), message_id)?;
     let rows = state.read(&request, state.store.parked_before(behind.as_deref(), limit + 1)).await?;
-    Ok(HttpResponse::Ok().json(pages::page(rows, limit, |row| row.message_id.clone(), ParkedV1::from)))
+    let page = pages::page(rows, limit, |row| row.message_id.clone(), ParkedV1::from);
+    Ok(pages::answer(&request, page, "no-store"))
 }
 
 /// Sends a parked message again under a new id.

@@ -84,7 +84,8 @@ pub(super) async fn search(
     // One more than asked tells whether there is a next page.
     search.limit += 1;
     let orders = state.read(&request, state.store.search_orders(&search)).await?;
-    Ok(HttpResponse::Ok().json(pages::page(orders, limit, |order| order.id.to_string(), AdminOrderV1::from)))
+    let page = pages::page(orders, limit, |order| order.id.to_string(), AdminOrderV1::from);
+    Ok(pages::answer(&request, page, "no-store"))
 }
 
 fn order_search(request: &HttpRequest, query: &SearchQuery) -> Result<OrderSearch, ApiError> {

@@ -47,7 +47,8 @@ pub(super) async fn list(
     // One more than asked tells whether there is a next page.
     let search = ReturnSearch { state: wanted, before, limit: limit + 1 };
     let rows = state.read(&request, state.store.search_returns(&search)).await?;
-    Ok(HttpResponse::Ok().json(pages::page(rows, limit, |row| row.id.to_string(), ReturnV1::from)))
+    let page = pages::page(rows, limit, |row| row.id.to_string(), ReturnV1::from);
+    Ok(pages::answer(&request, page, "no-store"))
 }
 
 fn state_named(name: &str) -> Option<ReturnState> {

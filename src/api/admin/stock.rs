@@ -159,5 +159,6 @@ pub(super) async fn ledger(
         return Err(ApiError::new(&request, Kind::NotFound));
     }
     let rows = state.read(&request, state.store.ledger(sku_id, before, limit + 1)).await?;
-    Ok(HttpResponse::Ok().json(pages::page(rows, limit, |row| row.id.0.to_string(), LedgerV1::from)))
+    let page = pages::page(rows, limit, |row| row.id.0.to_string(), LedgerV1::from);
+    Ok(pages::answer(&request, page, "no-store"))
 }

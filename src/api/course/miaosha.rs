@@ -5,18 +5,19 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use actors::domain::order::OrderStatus;
 use actors::domain::reject::{Failure, Reject};
 use actors::domain::{OrderSn, SkuId};
-use actors::flash_sale::{Attempt, AttemptStatus};
+use actors::flash_sale::{Attempt, AttemptStatus, Gate, PathTokenFault};
 use serde::Deserialize;
 
-use super::shapes::{OrderSubmitResponse, Won, canonical_id};
+use super::shapes::{OrderSubmitResponse, ToVerify, Won, canonical_id};
 use super::{answer, success};
 use crate::api::State;
 use crate::api::error::{ApiError, Kind};
 use crate::api::extract::{LoginToChange, Query, identify, state};
+use crate::api::v1::challenge_path;
 use crate::limits::release_permit;
 
 /// Buys one unit in the SKU's flash sale (the course's GET).
-#[utoipa::path(tag = "course", params(("sku_id" = String, Path)),
+#[utoipa::path(tag = "course", params(("sku_id" = String, Path), ("Seckill-Path-Token" = Option<String>, Header)),
     responses((status = 200, description = "code 0 with data.orderSn, or code 1 with the reason in msg")))]
 #[get("/miaosha/{sku_id}")]
 pub(super) async fn buy_get(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -24,7 +25,7 @@ pub(super) async fn buy_get(request: HttpRequest) -> Result<HttpResponse, ApiErr
 }
 
 /// Buys one unit in the SKU's flash sale.
-#[utoipa::path(tag = "course", params(("sku_id" = String, Path)),
+#[utoipa::path(tag = "course", params(("sku_id" = String, Path), ("Seckill-Path-Token" = Option<String>, Header)),
     responses((status = 200, description = "code 0 with data.orderSn, or code 1 with the reason in msg")))]
 #[post("/miaosha/{sku_id}")]
 pub(super) async fn buy_post(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -32,7 +33,7 @@ pub(super) async fn buy_post(request: HttpRequest) -> Result<HttpResponse, ApiEr
 }
 
 /// The same under the order service's prefix.
-#[utoipa::path(tag = "course", params(("sku_id" = String, Path)),
+#[utoipa::path(tag = "course", params(("sku_id" = String, Path), ("Seckill-Path-Token" = Option<String>, Header)),
     responses((status = 200, description = "as /miaosha/{sku_id}")))]
 #[get("/order/miaosha/{sku_id}")]
 pub(super) async fn order_buy_get(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -40,7 +41,7 @@ pub(super) async fn order_buy_get(request: HttpRequest) -> Result<HttpResponse, 
 }
 
 /// The same under the order service's prefix.
-#[utoipa::path(tag = "course", params(("sku_id" = String, Path)),
+#[utoipa::path(tag = "course", params(("sku_id" = String, Path), ("Seckill-Path-Token" = Option<String>, Header)),
     responses((status = 200, description = "as /miaosha/{sku_id}")))]
 #[post("/order/miaosha/{sku_id}")]
 pub(super) async fn order_buy_post(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -57,17 +58,22 @@ async fn buy(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
         .sales
         .gate_of_sku(SkuId(sku_id))
         .ok_or_else(|| ApiError::new(request, Kind::NotFound).detail("no flash sale of this SKU"))?;
-    Ok(said(&state.try_to_win(request, &gate, buyer.user_id, None).await?))
+    Ok(said(&gate, &state.try_to_win(request, &gate, buyer.user_id, None).await?))
 }
 
-fn said(attempt: &Attempt) -> HttpResponse {
+fn said(gate: &Gate, attempt: &Attempt) -> HttpResponse {
     match attempt {
         Attempt::Won(order_sn) => answer(0, &format!("秒杀成功，订单号：{order_sn}"), Won { order_sn }),
         Attempt::AlreadyWon(order_sn) => answer(1, "您已参与过本次秒杀", Won { order_sn }),
         Attempt::SoldOut => refusal(r#"{"code":1,"msg":"秒杀失败，欢迎再次秒杀！","data":null}"#),
         Attempt::NotStarted | Attempt::Paused => refusal(r#"{"code":1,"msg":"秒杀尚未开始！","data":null}"#),
         Attempt::Ended => refusal(r#"{"code":1,"msg":"秒杀结束！","data":null}"#),
+        Attempt::ChallengeRequired(fault) => to_verify(gate, *fault),
     }
+}
+
+fn to_verify(gate: &Gate, fault: PathTokenFault) -> HttpResponse {
+    answer(1, "请先完成验证！", ToVerify { challenge: challenge_path(gate.sale_id()), reason: fault.name() })
 }
 
 /// Refusals are the bulk of a sale's traffic: a static body, nothing built.

@@ -68,8 +68,7 @@ async fn pay_form(
     login: &LoginToChange,
     placed: &PlacedOrder,
 ) -> Result<HttpResponse, ApiError> {
-    let deadline = placed.pay_before.unwrap_or(placed.created_at);
-    match state.orders.pay_form(&placed.order_sn, placed.pay_amount, placed.subject.clone(), deadline).await {
+    match state.orders.pay_form(placed).await {
         Ok(form) => Ok(success(form)),
         Err(error) => {
             // The order exists; the buyer can ask for the page again.

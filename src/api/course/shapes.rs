@@ -361,6 +361,15 @@ pub struct Won<'a> {
     pub order_sn: &'a OrderSn,
 }
 
+/// What a buyer is told who has to solve the sale's challenge first.
+#[derive(Debug, Serialize)]
+pub struct ToVerify {
+    /// Where the challenge is.
+    pub challenge: String,
+    /// What is wrong with the path token.
+    pub reason: &'static str,
+}
+
 /// From the request's number.
 pub fn pay_type(code: i64) -> Option<PayType> {
     PayType::from_code(code)

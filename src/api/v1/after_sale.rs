@@ -6,12 +6,14 @@ use actors::order::ReturnWish;
 use serde::{Deserialize, Serialize};
 
 use super::order_sn;
+use super::orders::changed;
 use super::return_shapes::{RefundV1, ReturnV1};
 use super::shapes::{OrderV1, Page};
 use crate::api::State;
 use crate::api::course::shapes::canonical_id;
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, Login, LoginToChange, Query};
+use crate::api::keys::{Key, MaybeKey, note_replay};
 use crate::api::pages::NoQuery;
 
 const MAX_REASON: usize = 200;
@@ -22,20 +24,21 @@ fn private(body: impl Serialize) -> HttpResponse {
 }
 
 /// The owner has the goods of a shipped order. Without this it counts as received at `auto_receive_at`.
-#[utoipa::path(tag = "v1", params(("order_sn" = String, Path)),
+#[utoipa::path(tag = "v1",
+    params(("order_sn" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, good for 24 hours")),
     responses((status = 200, description = "completed", body = OrderV1), (status = 404, description = "absent or another user's"),
-        (status = 409, description = "not shipped, or received before")))]
+        (status = 409, description = "not shipped, or received before"), (status = 422, description = "the key was used for another request")))]
 #[post("/api/v1/orders/{order_sn}/receive")]
 pub(super) async fn receive(
     request: HttpRequest,
     state: web::Data<State>,
     login: LoginToChange,
     path: web::Path<String>,
+    key: MaybeKey,
 ) -> Result<HttpResponse, ApiError> {
     let order_sn = order_sn(&request, &path)?;
-    let received = state.orders.receive(login.0.user_id, &order_sn).await;
-    received.map_err(|failure| ApiError::from_failure(&request, failure))?;
-    Ok(private(OrderV1::from(state.order_of(&request, login.0.user_id, &order_sn).await?)))
+    let received = state.orders.receive_once(login.0.user_id, &order_sn, key.0).await;
+    changed(&request, received)
 }
 
 /// The money of an order that goes back, oldest first.
@@ -71,23 +74,28 @@ struct RequestReturn {
 }
 
 /// Asks to send units of one SKU back. The same request while it is pending answers the first one.
-#[utoipa::path(tag = "v1", params(("order_sn" = String, Path)), request_body = RequestReturn,
+#[utoipa::path(tag = "v1", request_body = RequestReturn,
+    params(("order_sn" = String, Path), ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters, good for 24 hours")),
     responses((status = 201, description = "waits for staff", body = ReturnV1), (status = 200, description = "asked for before", body = ReturnV1),
         (status = 404, description = "absent or another user's"),
-        (status = 409, description = "not shipped or not paid; another request of the SKU is open; too many units; too late")))]
+        (status = 409, description = "not shipped or not paid; another request of the SKU is open; too many units; too late"),
+        (status = 422, description = "the key was used for another request")))]
 #[post("/api/v1/orders/{order_sn}/returns")]
 pub(super) async fn request_return(
     request: HttpRequest,
     state: web::Data<State>,
     login: LoginToChange,
     path: web::Path<String>,
+    key: Key,
     body: Body<RequestReturn>,
 ) -> Result<HttpResponse, ApiError> {
     let order_sn = order_sn(&request, &path)?;
     let wish = return_wish(&request, &state, body.0)?;
-    let asked = state.orders.request_return(login.0.user_id, &order_sn, wish).await;
-    let (row, is_new) = asked.map_err(|failure| ApiError::from_failure(&request, failure))?;
+    let asked = state.orders.request_return_once(login.0.user_id, &order_sn, wish, key.0).await;
+    let asked = asked.map_err(|failure| ApiError::from_failure(&request, failure))?;
+    let (row, is_new) = asked.value;
     let mut response = if is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    note_replay(&mut response, asked.is_replayed);
     response.insert_header(("location", format!("/api/v1/orders/{order_sn}/returns")));
     Ok(response.insert_header(("cache-control", "no-store")).json(ReturnV1::from(row)))
 }

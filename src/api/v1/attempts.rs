@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use actors::domain::{OrderSn, SaleId, UserId};
-use actors::flash_sale::{Attempt, AttemptStatus};
+use actors::flash_sale::{Attempt, AttemptStatus, Gate};
 use serde::{Deserialize, Serialize};
 
-use super::order_sn;
 use super::shapes::OrderV1;
+use super::{challenge_path, order_sn};
 use crate::api::State;
 use crate::api::course::shapes::canonical_id;
 use crate::api::error::{ApiError, Kind};
 use crate::api::extract::{Login, Query, identify};
-use crate::api::keys::MaybeKey;
+use crate::api::keys::Key;
 use crate::limits::release_permit;
 
 /// An attempt.
@@ -41,9 +41,11 @@ impl AttemptV1 {
 
 /// Tries to win one unit; decided before the answer. The same `Idempotency-Key` again is the same attempt.
 #[utoipa::path(tag = "v1",
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    params(("id" = String, Path), ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+        ("Seckill-Path-Token" = Option<String>, Header, description = "what a solved challenge earned, where one is asked for")),
     responses((status = 202, description = "won; the order is being made", body = AttemptV1,
             headers(("Location" = String, description = "where to ask for the order"))),
+        (status = 403, description = "the sale asks for a solved challenge"),
         (status = 404, description = "no such sale"), (status = 409, description = "sold out, or limit reached"),
         (status = 410, description = "over"), (status = 425, description = "not started"),
         (status = 429, description = "too often"), (status = 503, description = "busy")))]
@@ -54,21 +56,33 @@ pub(super) async fn attempt(
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let buyer = identify(&request, true)?;
-    let key = MaybeKey::of(&request)?.0;
+    let key = Key::of(&request)?.0;
     let gate = canonical_id(&path)
         .and_then(|id| state.sales.gate(SaleId(id)))
         .ok_or_else(|| ApiError::new(&request, Kind::NotFound))?;
-    match state.try_to_win(&request, &gate, buyer.user_id, key.as_deref()).await? {
+    match state.try_to_win(&request, &gate, buyer.user_id, Some(&key)).await? {
         Attempt::Won(order_sn) => Ok(HttpResponse::Accepted()
             .insert_header(("location", format!("/api/v1/attempts/{order_sn}")))
             .insert_header(("cache-control", "no-store"))
             .json(AttemptV1::granted(&order_sn))),
-        Attempt::AlreadyWon(order_sn) => {
-            Err(ApiError::new(&request, Kind::LimitReached).with("order_sn", order_sn.as_str()))
+        other => Err(refused(&request, &gate, other)),
+    }
+}
+
+/// An attempt that won nothing, as a problem.
+pub(super) fn refused(request: &HttpRequest, gate: &Gate, outcome: Attempt) -> ApiError {
+    let problem = |kind| ApiError::new(request, kind);
+    match outcome {
+        // A win is no problem: who asks for a challenge has won already.
+        Attempt::Won(order_sn) | Attempt::AlreadyWon(order_sn) => {
+            problem(Kind::LimitReached).with("order_sn", order_sn.as_str())
         }
-        Attempt::SoldOut => Err(ApiError::new(&request, Kind::SoldOut)),
-        Attempt::NotStarted | Attempt::Paused => Err(ApiError::new(&request, Kind::NotStarted)),
-        Attempt::Ended => Err(ApiError::new(&request, Kind::Ended)),
+        Attempt::SoldOut => problem(Kind::SoldOut),
+        Attempt::NotStarted | Attempt::Paused => problem(Kind::NotStarted),
+        Attempt::Ended => problem(Kind::Ended),
+        Attempt::ChallengeRequired(fault) => problem(Kind::ChallengeRequired)
+            .with("challenge", challenge_path(gate.sale_id()))
+            .with("reason", fault.name()),
     }
 }
 

@@ -17,10 +17,6 @@ use crate::api::extract::{Login, Query};
 use crate::api::pages::NoQuery;
 use crate::limits::release_permit;
 
-/// Longest silence. Also the longest time a stopping server waits for a stream.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A stream that saw no end by then is closed; the browser opens another.
-const LONGEST: Duration = Duration::from_secs(60);
 /// What the browser is told to wait before it opens another.
 const RETRY_MS: u64 = 1_000;
 
@@ -46,7 +42,8 @@ struct Watch {
     ends_at: Instant,
 }
 
-/// What becomes of an attempt, as it happens. The stream ends with the decision, or after a minute.
+/// What becomes of an attempt, as it happens. The stream ends with the decision, or after
+/// `server.stream_lifetime`.
 #[utoipa::path(tag = "v1", params(("order_sn" = String, Path)),
     responses((status = 200, description = "events `status`, each with an attempt", content_type = "text/event-stream", body = AttemptEvent),
         (status = 404, description = "no such attempt of this user")))]
@@ -63,7 +60,7 @@ pub(super) async fn events(
     let first = look(&request, &state, user_id, &order_sn, Duration::ZERO).await?;
     // Streams wait at the latch, which has its own bound.
     release_permit(&request);
-    let ends_at = Instant::now() + LONGEST;
+    let ends_at = Instant::now() + state.stream_lifetime;
     let watch = Watch { request: request.clone(), state, user_id, order_sn, next: Some(first), ends_at };
     let body = stream::unfold(Some(watch), |watch| async move { step(watch?).await });
     Ok(HttpResponse::Ok()
@@ -84,7 +81,9 @@ async fn step(mut watch: Watch) -> Option<(Result<web::Bytes, Infallible>, Optio
     if Instant::now() >= watch.ends_at || !watch.state.is_ready() {
         return None;
     }
-    match look(&watch.request, &watch.state, watch.user_id, &watch.order_sn, HEARTBEAT).await {
+    let left = watch.ends_at.saturating_duration_since(Instant::now());
+    let silence = watch.state.stream_heartbeat.min(left);
+    match look(&watch.request, &watch.state, watch.user_id, &watch.order_sn, silence).await {
         Ok(attempt) if attempt.is_decided() => {
             let event = serde_json::to_string(&attempt).unwrap_or_default();
             Some((Ok(format!("event: status\ndata: {event}\n\n").into()), None))

@@ -9,8 +9,12 @@ use super::shapes::{FlashSaleV1, Page};
 use crate::api::State;
 use crate::api::course::shapes::canonical_id;
 use crate::api::error::{ApiError, Kind};
+use crate::api::etag;
 use crate::api::extract::Query;
 use crate::api::pages::{self, NoQuery, PageQuery};
+
+/// What everybody sees alike may be a second old.
+const SHORTLY: &str = "public, max-age=1";
 
 /// Flash sales, newest first; the same for everyone.
 #[utoipa::path(tag = "v1", params(PageQuery),
@@ -30,12 +34,13 @@ pub(super) async fn list(
     let now = state.sales.now();
     let show = |sale| FlashSaleV1::new(&sale, skus.iter().find(|sku| sku.sku_id == sale.sku_id), now);
     let page = pages::page(sales, limit, |sale| sale.id.to_string(), show);
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "public, max-age=1")).json(page))
+    Ok(pages::answer(&request, page, SHORTLY))
 }
 
-/// One flash sale.
+/// One flash sale, with an ETag.
 #[utoipa::path(tag = "v1", params(("id" = String, Path)),
-    responses((status = 200, description = "the sale", body = FlashSaleV1), (status = 404, description = "no such sale")))]
+    responses((status = 200, description = "the sale", body = FlashSaleV1), (status = 304, description = "as the client has it"),
+        (status = 404, description = "no such sale")))]
 #[get("/api/v1/flash-sales/{id}")]
 pub(super) async fn get(
     request: HttpRequest,
@@ -49,5 +54,5 @@ pub(super) async fn get(
     let sale = sale.filter(|sale| sale.state != SaleState::Draft).ok_or_else(not_found)?;
     let skus = state.read(&request, state.store.skus(&[sale.sku_id])).await?;
     let body = FlashSaleV1::new(&sale, skus.first(), state.sales.now());
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "public, max-age=1")).json(body))
+    Ok(etag::answer(&request, &etag::of(&body), SHORTLY, body))
 }

@@ -4,6 +4,7 @@ mod after_sale;
 mod attempts;
 mod cart;
 mod catalog;
+mod challenges;
 mod checkouts;
 mod events;
 mod flash_sales;
@@ -15,7 +16,7 @@ pub mod shapes;
 pub mod wishes;
 
 use actix_web::HttpRequest;
-use actors::domain::OrderSn;
+use actors::domain::{OrderSn, SaleId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::{ApiError, Kind};
@@ -29,6 +30,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(catalog::me)
         .service(flash_sales::list)
         .service(flash_sales::get)
+        .service(challenges::get)
+        .service(challenges::solve)
         .service(attempts::get_status)
         .service(events::events)
         .service(cart::get)
@@ -37,16 +40,24 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(checkouts::create)
         .service(orders::create)
         .service(orders::list)
+        // Before the numbers: it is none.
+        .service(orders::counts)
         .service(orders::get)
         .service(orders::history)
         .service(orders::cancel)
         .service(receiver::patch)
         .service(payments::create)
         .service(payments::list)
+        .service(payments::get)
         .service(after_sale::receive)
         .service(after_sale::refunds)
         .service(after_sale::request_return)
         .service(after_sale::returns);
+}
+
+/// Where the challenge of a sale is.
+pub(in crate::api) fn challenge_path(sale_id: SaleId) -> String {
+    format!("/api/v1/flash-sales/{sale_id}/challenge")
 }
 
 /// An order number of the path; malformed, absent and another's must not be told apart (R24).

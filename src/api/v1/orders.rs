@@ -1,11 +1,14 @@
-//! A buyer's orders: create, list, get, history, cancel.
+//! A buyer's orders: create, list, count, get, history, cancel.
+
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use actors::domain::order::{Order, OrderStatus, PayType};
+use actors::domain::reject::Failure;
 use actors::domain::{Money, Timestamp};
-use actors::order::SubmitRequest;
+use actors::order::{Once, SubmitRequest};
 use actors::ports::store::{HistoryCursor, OrderFilter, RequestKey};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::order_sn;
 use super::shapes::{HistoryV1, OrderV1, Page};
@@ -14,7 +17,7 @@ use crate::api::State;
 use crate::api::error::ApiError;
 use crate::api::etag;
 use crate::api::extract::{DigestedBody, Login, LoginToChange, Query};
-use crate::api::keys::Key;
+use crate::api::keys::{Key, MaybeKey, note_replay};
 use crate::api::pages::{self, NoQuery};
 
 /// An order to be made.
@@ -99,13 +102,11 @@ pub(super) async fn create(
     let created = state.orders.create(&login.0, key, submit).await;
     let created = created.map_err(|failure| ApiError::from_failure(&request, failure))?;
     let mut response = HttpResponse::Created();
-    if created.is_replayed {
-        response.insert_header(("idempotency-replayed", "true"));
-    }
+    note_replay(&mut response, created.is_replayed);
     Ok(response
-        .insert_header(("location", format!("/api/v1/orders/{}", created.order.order_sn)))
+        .insert_header(("location", format!("/api/v1/orders/{}", created.value.order_sn)))
         .insert_header(("cache-control", "no-store"))
-        .json(OrderV1::from(created.order)))
+        .json(OrderV1::from(created.value)))
 }
 
 /// Query of the list.
@@ -140,8 +141,29 @@ pub(super) async fn list(
     };
     let filter = OrderFilter { status, before, limit: limit + 1 };
     let orders = state.read(&request, state.store.orders_of(login.0.user_id, &filter)).await?;
-    let page = pages::page(orders, limit, place, OrderV1::from);
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(page))
+    Ok(pages::answer(&request, pages::page(orders, limit, place, OrderV1::from), "no-store"))
+}
+
+/// How many orders of each status.
+#[derive(Serialize, utoipa::ToSchema)]
+struct CountsV1 {
+    /// Every status, by its name.
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// How many of the buyer's orders are in each status.
+#[utoipa::path(tag = "v1", responses((status = 200, description = "every status with its number", body = CountsV1)))]
+#[get("/api/v1/orders/counts")]
+pub(super) async fn counts(
+    request: HttpRequest,
+    state: web::Data<State>,
+    login: Login,
+    _query: Query<NoQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let found = state.read(&request, state.store.order_counts(login.0.user_id)).await?;
+    let mut counts: BTreeMap<_, _> = OrderStatus::ALL.into_iter().map(|status| (status.name(), 0)).collect();
+    counts.extend(found.into_iter().map(|(status, orders)| (status.name(), orders)));
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(CountsV1 { counts }))
 }
 
 pub(in crate::api) fn status_named(name: &str) -> Option<OrderStatus> {
@@ -171,7 +193,7 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let order_sn = order_sn(&request, &path)?;
     let order = state.order_of(&request, login.0.user_id, &order_sn).await?;
-    Ok(etag::answer(&request, &OrderV1::tag(&order), OrderV1::from(order)))
+    Ok(etag::answer(&request, &OrderV1::tag(&order), etag::PRIVATE, OrderV1::from(order)))
 }
 
 /// What happened to an order, oldest first; its creation is the order itself.
@@ -192,23 +214,28 @@ pub(super) async fn history(
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(page))
 }
 
-/// Cancels an unpaid order.
-#[utoipa::path(tag = "v1", params(("order_sn" = String, Path)),
+/// Cancels an order that is not on its way. An unpaid one is closed; a paid one is closed and all its money goes back.
+#[utoipa::path(tag = "v1",
+    params(("order_sn" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, good for 24 hours")),
     responses((status = 200, description = "closed", body = OrderV1), (status = 404, description = "absent or another user's"),
-        (status = 409, description = "not unpaid any more")))]
+        (status = 409, description = "shipped, or over"), (status = 422, description = "the key was used for another request")))]
 #[post("/api/v1/orders/{order_sn}/cancel")]
 pub(super) async fn cancel(
     request: HttpRequest,
     state: web::Data<State>,
     login: LoginToChange,
     path: web::Path<String>,
+    key: MaybeKey,
 ) -> Result<HttpResponse, ApiError> {
     let order_sn = order_sn(&request, &path)?;
-    state
-        .orders
-        .cancel(login.0.user_id, &order_sn)
-        .await
-        .map_err(|failure| ApiError::from_failure(&request, failure))?;
-    let order = state.order_of(&request, login.0.user_id, &order_sn).await?;
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(OrderV1::from(order)))
+    let closed = state.orders.cancel_once(login.0.user_id, &order_sn, key.0).await;
+    changed(&request, closed)
+}
+
+/// The answer to a change of an order.
+pub(super) fn changed(request: &HttpRequest, order: Result<Once<Order>, Failure>) -> Result<HttpResponse, ApiError> {
+    let order = order.map_err(|failure| ApiError::from_failure(request, failure))?;
+    let mut response = HttpResponse::Ok();
+    note_replay(&mut response, order.is_replayed);
+    Ok(response.insert_header(("cache-control", "no-store")).json(OrderV1::from(order.value)))
 }

@@ -1,6 +1,6 @@
 //! v1's objects.
 
-use actors::domain::flash_sale::{FlashSale, SalePhase};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, SalePhase};
 use actors::domain::order::{Order, OrderCommand, OrderHistory, OrderStatus, PayType, Receiver};
 use actors::domain::{Money, Timestamp};
 use actors::ports::store::{SaleCounts, Sku};
@@ -201,6 +201,9 @@ pub struct FlashSaleV1 {
     state: SalePhase,
     starts_at: String,
     ends_at: String,
+    /// When an attempt needs a proof of work: off, load or always.
+    #[schema(value_type = String)]
+    challenge: ChallengeMode,
     sold_out: bool,
 }
 
@@ -220,6 +223,7 @@ impl FlashSaleV1 {
             state: sale.phase(now),
             starts_at: sale.starts_at.rfc3339(),
             ends_at: sale.ends_at.rfc3339(),
+            challenge: sale.challenge,
             sold_out: sale.remaining() <= 0,
         }
     }
@@ -244,6 +248,9 @@ pub struct AdminSaleV1 {
     epoch: i64,
     starts_at: String,
     ends_at: String,
+    /// When an attempt needs a proof of work: off, load or always.
+    #[schema(value_type = String)]
+    challenge: ChallengeMode,
 }
 
 impl AdminSaleV1 {
@@ -265,6 +272,7 @@ impl AdminSaleV1 {
             epoch: sale.epoch,
             starts_at: sale.starts_at.rfc3339(),
             ends_at: sale.ends_at.rfc3339(),
+            challenge: sale.challenge,
         }
     }
 }

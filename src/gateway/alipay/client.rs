@@ -66,8 +66,7 @@ impl AlipayClient {
     }
 
     /// The gateway with all public parameters signed, and the one field that goes in the body.
-    async fn signed_url(&self, method: &str, biz_content: &str) -> Result<String, GatewayError> {
-        let timestamp = self.clock.now().gmt8();
+    async fn signed_url(&self, method: &str, biz_content: &str, at: Timestamp) -> Result<String, GatewayError> {
         let is_page = method == "alipay.trade.page.pay";
         let page_only =
             |url: &'static str, value: &'_ str| (url, if is_page { value.to_owned() } else { String::new() });
@@ -77,7 +76,7 @@ impl AlipayClient {
             ("format", "JSON".to_owned()),
             ("charset", "utf-8".to_owned()),
             ("sign_type", SIGN_TYPE.to_owned()),
-            ("timestamp", timestamp),
+            ("timestamp", at.gmt8()),
             ("version", "1.0".to_owned()),
             page_only("notify_url", &self.settings.notify_url),
             page_only("return_url", &self.settings.return_url),
@@ -94,7 +93,7 @@ impl AlipayClient {
     async fn call(&self, method: &str, biz_content: &impl Serialize) -> Result<Answer, GatewayError> {
         let calling = async {
             let biz_content = to_json(biz_content)?;
-            let url = self.signed_url(method, &biz_content).await?;
+            let url = self.signed_url(method, &biz_content, self.clock.now()).await?;
             let body = form::encode([("biz_content", biz_content.as_str())]);
             self.send_until_answered(method, &url, body).await
         };
@@ -150,7 +149,7 @@ impl AlipayClient {
 impl Gateway for AlipayClient {
     async fn pay_form(&self, page: &PayPage) -> Result<String, GatewayError> {
         let biz_content = pay_content(page)?;
-        let url = self.signed_url("alipay.trade.page.pay", &biz_content).await?;
+        let url = self.signed_url("alipay.trade.page.pay", &biz_content, page.issued_at).await?;
         Ok(pay_form_html(&url, &biz_content))
     }
 
@@ -376,6 +375,7 @@ mod tests {
             order_sn: OrderSn::parse("SK20260101000000123456").unwrap(),
             amount: Money(8888),
             subject: subject.to_owned(),
+            issued_at: Timestamp(1_767_225_600_999),
             expires_at: Timestamp(1_767_227_400_999),
         }
     }

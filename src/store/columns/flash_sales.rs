@@ -1,6 +1,6 @@
 //! Rows of flash sales and grants.
 
-use actors::domain::flash_sale::{FlashSale, Grant, GrantState, SaleState};
+use actors::domain::flash_sale::{ChallengeMode, FlashSale, Grant, GrantState, SaleState};
 use actors::domain::{Money, SaleId, SkuId, Timestamp, UserId, WareSkuId};
 use actors::ports::store::StoreError;
 
@@ -16,6 +16,7 @@ pub(in crate::store) struct SaleColumns {
     per_user_limit: i64,
     start_time: i64,
     end_time: i64,
+    challenge: i64,
     state: i64,
     epoch: i64,
     granted: i64,
@@ -32,12 +33,17 @@ impl SaleColumns {
             per_user_limit: count("sms_flash_sale.per_user_limit", self.per_user_limit)?,
             starts_at: Timestamp(self.start_time),
             ends_at: Timestamp(self.end_time),
+            challenge: challenge(self.challenge)?,
             state: sale_state(self.state)?,
             epoch: self.epoch,
             granted: self.granted,
             released: self.released,
         })
     }
+}
+
+fn challenge(code: i64) -> Result<ChallengeMode, StoreError> {
+    ChallengeMode::from_code(code).ok_or_else(|| unreadable("sms_flash_sale.challenge", code))
 }
 
 pub(in crate::store) fn sale_state(code: i64) -> Result<SaleState, StoreError> {

@@ -1,10 +1,11 @@
 //! Rows of members, addresses and carts.
 
+use actors::domain::events::BoundPlus;
 use actors::domain::order::Receiver;
-use actors::domain::{SkuId, UserId};
+use actors::domain::{Money, SkuId, UserId, points};
 use actors::ports::store::{Address, CartItem, Member, StoreError};
 
-use crate::store::rows::count;
+use crate::store::rows::{count, order_sn};
 
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct MemberColumns {
@@ -64,6 +65,14 @@ impl MemberColumns {
             growth: self.growth,
         }
     }
+}
+
+/// What an order credits: `order_sn, member_id, pay_amount`.
+pub(in crate::store) fn missing_credit(
+    (order, member_id, pay_amount): (String, i64, i64),
+    points_per_yuan: u32,
+) -> Result<BoundPlus, StoreError> {
+    Ok(points::credit(&order_sn(&order)?, UserId(member_id), Money(pay_amount), points_per_yuan))
 }
 
 /// A cart line: `sku_id, quantity`.

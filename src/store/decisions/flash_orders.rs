@@ -63,7 +63,8 @@ pub(in crate::store) fn decide_making<'u>(
 impl<'u> Making<'u> {
     fn make(&mut self, order: &'u NewOrder, sale_id: SaleId, line: LockLine) {
         *self.drawn.entry((sale_id, line.ware_sku_id)).or_default() -= 1;
-        self.locks.push(NewLock { owner: &order.order_sn, line, sale_id: Some(sale_id), lease_until: None });
+        let owner = &order.order_sn;
+        self.locks.push(NewLock { owner, line, sale_id: Some(sale_id), lease_until: None, is_first: false });
         self.made.push(order);
     }
 }

@@ -44,11 +44,12 @@ pub(in crate::store) fn decide_locking<'u>(
 
 /// The lock rows of a request.
 pub(in crate::store) fn lock_rows(request: &LockRequest, lease_until: Timestamp) -> impl Iterator<Item = NewLock<'_>> {
-    let lock = move |line: &LockLine| NewLock {
+    let lock = move |(place, line): (usize, &LockLine)| NewLock {
         owner: &request.order_sn,
         line: line.clone(),
         sale_id: None,
         lease_until: Some(lease_until),
+        is_first: place == 0,
     };
-    request.lines.iter().map(lock)
+    request.lines.iter().enumerate().map(lock)
 }

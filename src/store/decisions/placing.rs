@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actors::domain::order::LockLine;
 use actors::domain::{OrderSn, Timestamp, UserId};
-use actors::ports::store::units::{PlaceOrder, Placement};
+use actors::ports::store::units::{PlaceOrder, Placement, UnitOutcome, WriteUnit, kept_by};
 use actors::ports::store::{KeptRequest, RequestKey, StoreError};
 
 use super::stock::{Free, NewLock, StockChange};
@@ -33,6 +33,15 @@ pub(in crate::store) fn kept_requests<'k>(
         Some((*place, KeptRequest { digest, subject }))
     };
     found.into_iter().filter_map(kept).collect()
+}
+
+/// The keys that the units of a batch keep, with their subjects ([`kept_by`]).
+pub(in crate::store) fn kept_keys<'u>(
+    units: &'u [WriteUnit],
+    outcomes: &[UnitOutcome],
+) -> Vec<(UserId, &'u RequestKey, String)> {
+    let kept = units.iter().zip(outcomes).filter_map(|(unit, outcome)| kept_by(unit, outcome));
+    kept.map(|(asked, subject)| (asked.user_id, &asked.request, subject)).collect()
 }
 
 /// What was made before by what the units of a group carry.
@@ -113,6 +122,7 @@ impl<'u> Placing<'u> {
             line: line.clone(),
             sale_id: None,
             lease_until: None,
+            is_first: false,
         };
         self.saved().flat_map(|unit| unit.locks.iter().map(move |line| lock(unit, line))).collect()
     }

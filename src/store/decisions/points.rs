@@ -35,11 +35,12 @@ impl Earnings {
     }
 }
 
-/// Decides the units one after the other: their answers, and the credits to be written.
+/// Decides the units one after the other: their answers, and the credits to be written. `credited` are the orders that
+/// have their points, and afterwards also those that get them.
 pub(in crate::store) fn decide_points(
     units: &[Placed<'_, AddPoints>],
     orders: &Earnings,
-    mut credited: HashSet<OrderSn>,
+    credited: &mut HashSet<OrderSn>,
 ) -> (Vec<Vec<bool>>, Vec<BoundPlus>) {
     let mut now = Vec::new();
     let mut answers = Vec::with_capacity(units.len());

@@ -75,6 +75,8 @@ pub(in crate::store) struct NewLock<'u> {
     pub(in crate::store) line: LockLine,
     pub(in crate::store) sale_id: Option<SaleId>,
     pub(in crate::store) lease_until: Option<Timestamp>,
+    /// Whether it is the one row of another system's owner that the UNIQUE index over such owners sees.
+    pub(in crate::store) is_first: bool,
 }
 
 /// What an adjustment comes to on the row as it is: `Err` is the answer, `Ok` says to write.

@@ -17,8 +17,8 @@ use sqlx::{Connection, Postgres};
 use super::connection::{self, NOW, Row, Select, Statement, commit_error, store_error};
 use super::rows::{StockColumns, stock_row};
 use super::{
-    PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, orders, outbox,
-    payments, refunds, requests, returns, sale_life, stock,
+    PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, messages, orders,
+    outbox, payments, refunds, requests, returns, sale_life, stock,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -61,6 +61,11 @@ impl<'c> Transaction<'c> {
         }
     }
 
+    /// Whether the request was there when the orders were locked. One that was not, nobody who asks can have heard of.
+    pub(super) fn has_locked_return(&self, return_id: i64) -> bool {
+        self.returns.contains(&return_id)
+    }
+
     /// All rows of a query.
     pub(super) async fn all<T: Row>(&mut self, select: Select<'_, T>) -> Result<Vec<T>, StoreError> {
         connection::all(self.connection, select).await
@@ -76,7 +81,7 @@ impl<'c> Transaction<'c> {
         connection::execute(self.connection, statement).await
     }
 
-    /// The database's clock. Read after locking: whoever had to wait for a row is later than whoever held it.
+    /// The database's clock, for a batch whose locks did not tell it.
     async fn database_time(&mut self) -> Result<Timestamp, StoreError> {
         let now: Option<(i64,)> = self.optional(sqlx::query_as(NOW)).await?;
         now.map(|(now,)| Timestamp(now)).ok_or_else(|| StoreError::Inconsistent("a clock without an answer".into()))
@@ -169,17 +174,19 @@ async fn carry_out(
     clock: &StoreClock,
     entropy: &dyn Entropy,
 ) -> Result<(Vec<UnitOutcome>, Vec<Message>), StoreError> {
-    lock_order::lock(tx, units).await?;
-    tx.at = match clock {
-        StoreClock::Given(clock) => clock.now(),
-        StoreClock::Database => tx.database_time().await?,
+    let locked_at = lock_order::lock(tx, units).await?;
+    tx.at = match (clock, locked_at) {
+        (StoreClock::Given(clock), _) => clock.now(),
+        (StoreClock::Database, Some(locked_at)) => locked_at,
+        (StoreClock::Database, None) => tx.database_time().await?,
     };
     let mut outcomes: Vec<Option<UnitOutcome>> = units.iter().map(|_| None).collect();
     for group in plan::plan(units) {
         carry_out_group!(tx, units, group, outcomes);
     }
-    let messages = tx.write_outbox(entropy).await?;
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
+    requests::keep_asked(tx, units, &outcomes).await?;
+    let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

@@ -9,9 +9,10 @@ use actors::ports::store::StoreError;
 use actors::ports::store::units::{FlashOrder, MakeFlashOrders};
 
 use super::commit::Transaction;
-use super::flash_sales::{add_undrawn, read_undrawn};
+use super::flash_sales::read_undrawn;
+use super::order_rows;
 use super::rows::{expect_rows, numbers, order_sn};
-use super::{locks, order_rows};
+use super::written::{self, Writes};
 use crate::store::batch::Placed;
 use crate::store::decisions::{Claim, decide_making};
 
@@ -25,12 +26,12 @@ pub(super) async fn make(
     let sales: BTreeSet<SaleId> = orders().filter_map(|order| order.sale_id).collect();
     let undrawn = read_undrawn(tx, &Vec::from_iter(sales)).await?;
     let making = decide_making(units, claims, undrawn, &mut tx.news);
-    add_undrawn(tx, &making.drawn).await?;
     let made: Vec<order_rows::Made<'_>> = making.made.iter().map(|&order| (order, None)).collect();
     let inserted = order_rows::insert_orders(tx, &made).await?;
     expect_rows("oms_order", made.len(), inserted)?;
-    order_rows::insert_items(tx, &made).await?;
-    locks::insert(tx, &making.locks).await?;
+    let drawn: Vec<_> = making.drawn.into_iter().collect();
+    let writes = Writes { drawn: &drawn, orders: &made, locks: &making.locks, ..Writes::default() };
+    written::write(tx, writes).await?;
     Ok(making.answers)
 }
 

@@ -13,7 +13,7 @@ use super::rows::{column, count, expect_rows, order_sn};
 use super::sale_life::give_back;
 use crate::store::batch::Placed;
 use crate::store::columns::SaleColumns;
-use crate::store::decisions::{HeldGrants, NewGrant, decide_grants};
+use crate::store::decisions::{Granting, HeldGrants, decide_grants};
 
 /// Carries out [`CommitGrants`] units.
 pub(super) async fn commit(
@@ -24,8 +24,7 @@ pub(super) async fn commit(
     let epochs: HashMap<SaleId, i64> = sales.values().map(|sale| (sale.id, sale.epoch)).collect();
     let held = read_held(tx, units).await?;
     let granting = decide_grants(units, sales, held, tx.at, &mut tx.news);
-    raise_granted(tx, &granting.granted, &epochs).await?;
-    insert(tx, &granting.rows).await?;
+    write(tx, &granting, &epochs).await?;
     Ok(granting.answers)
 }
 
@@ -68,49 +67,48 @@ async fn read_held(tx: &mut Transaction<'_>, units: &[Placed<'_, CommitGrants>])
     Ok(held)
 }
 
-/// The guarded counter of each sale (DESIGN rule 5): its state, window and epoch are asked once more.
-async fn raise_granted(
+/// The guarded counter of each sale (DESIGN rule 5): its state, window and epoch are asked once more. The grants are
+/// written in the same statement.
+async fn write(
     tx: &mut Transaction<'_>,
-    granted: &BTreeMap<SaleId, i64>,
+    granting: &Granting<'_>,
     epochs: &HashMap<SaleId, i64>,
 ) -> Result<(), StoreError> {
-    for (sale_id, units) in granted {
-        let changed = tx
-            .execute(
-                sqlx::query(
-                    "UPDATE sms_flash_sale SET granted = granted + $1
-                     WHERE id = $2 AND epoch = $3 AND state = 1 AND start_time <= $4 AND $4 < end_time
-                       AND granted + $1 - released <= count",
-                )
-                .bind(units)
-                .bind(sale_id.0)
-                .bind(epochs.get(sale_id))
-                .bind(tx.at.0),
-            )
-            .await?;
-        expect_rows("sms_flash_sale", 1, changed)?;
-    }
-    Ok(())
-}
-
-async fn insert(tx: &mut Transaction<'_>, grants: &[NewGrant<'_>]) -> Result<(), StoreError> {
+    let grants = &granting.rows;
     if grants.is_empty() {
         return Ok(());
     }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO sms_flash_sale_grant (create_time, order_sn, sale_id, user_id, ordinal)
-                 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])",
+    let granted: Vec<_> = granting.granted.iter().collect();
+    let written: Option<(i64, i64)> = tx
+        .optional(
+            sqlx::query_as(
+                "WITH raised AS (
+                     UPDATE sms_flash_sale AS s SET granted = s.granted + more.units
+                     FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS more (sale_id, units, epoch)
+                     WHERE s.id = more.sale_id AND s.epoch = more.epoch AND s.state = 1
+                       AND s.start_time <= $1 AND $1 < s.end_time
+                       AND s.granted + more.units - s.released <= s.count
+                     RETURNING 1
+                 ), inserted AS (
+                     INSERT INTO sms_flash_sale_grant (create_time, order_sn, sale_id, user_id, ordinal)
+                     SELECT $1, * FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
+                     RETURNING 1
+                 )
+                 SELECT (SELECT count(*) FROM raised), (SELECT count(*) FROM inserted)",
             )
             .bind(tx.at.0)
+            .bind(column(&granted, |(sale_id, _)| sale_id.0))
+            .bind(column(&granted, |(_, units)| **units))
+            .bind(column(&granted, |(sale_id, _)| epochs.get(*sale_id).copied()))
             .bind(column(grants, |grant| grant.order_sn.as_str()))
             .bind(column(grants, |grant| grant.sale_id.0))
             .bind(column(grants, |grant| grant.user_id.0))
             .bind(column(grants, |grant| i64::from(grant.ordinal))),
         )
         .await?;
-    expect_rows("sms_flash_sale_grant", grants.len(), inserted)
+    let (raised, inserted) = written.unwrap_or_default();
+    expect_rows("sms_flash_sale", granted.len(), count("rows changed", raised)?)?;
+    expect_rows("sms_flash_sale_grant", grants.len(), count("rows written", inserted)?)
 }
 
 /// Carries out [`FailGrants`]; rare, so grant by grant.

@@ -8,20 +8,25 @@
 //! - a sale: its state, epoch, counters and grants;
 //! - an allotment: its undrawn units, and whether the sale's grants have orders;
 //! - a stock row: its units and the locks on it. All rows of a SKU are locked, so an owner that asks two nodes at once,
-//!   and is given different warehouses by them, is still seen;
+//!   and is given different warehouses by them, is still seen; one that asks them for different SKUs meets a UNIQUE index;
 //! - a member: the balances.
+//!
+//! The database's clock is read after locking: whoever had to wait for a row is later than whoever held it. A statement
+//! that locks sales or stock rows tells it with each row, once that row is locked; the last row tells the time of the
+//! batch, which so costs no round trip of its own. (The clock stands outside of the locking part: the columns of that
+//! part are made before its locks are had.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors::domain::payment::RefundScope;
 use actors::domain::returns::ReturnCommand;
 use actors::domain::stock::Resolution;
-use actors::domain::{OrderSn, SaleId, SkuId, UserId};
+use actors::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::WriteUnit;
 
 use super::commit::Transaction;
-use super::rows::{StockColumns, numbers, order_sn, sku_ids, stock_row};
+use super::rows::{numbers, order_sn, sku_ids, stock_row};
 
 /// What a batch is about to decide on.
 #[derive(Default)]
@@ -55,18 +60,23 @@ struct Receipt {
     units: bool,
 }
 
-/// Locks what the units of a batch are decided on.
-pub(super) async fn lock(tx: &mut Transaction<'_>, units: &[WriteUnit]) -> Result<(), StoreError> {
+/// Locks what the units of a batch are decided on. The database's clock after the last lock, when it was told.
+pub(super) async fn lock(tx: &mut Transaction<'_>, units: &[WriteUnit]) -> Result<Option<Timestamp>, StoreError> {
     let mut wanted = Wanted::default();
     units.iter().for_each(|unit| wanted.add(unit));
     wanted.find_orders(tx).await?;
     lock_orders(tx, &wanted.orders).await?;
     wanted.find_given_back(tx).await?;
     wanted.find_sales(tx).await?;
-    lock_sales(tx, &mut wanted).await?;
+    let sales_locked = lock_sales(tx, &mut wanted).await?;
     lock_allotments(tx, &wanted.drawn).await?;
-    lock_stock(tx, &wanted.skus).await?;
-    lock_members(tx, &wanted.members).await
+    let stock_locked = lock_stock(tx, &wanted.skus).await?;
+    lock_members(tx, &wanted.members).await?;
+    Ok(match (wanted.drawn.is_empty(), wanted.skus.is_empty(), wanted.members.is_empty()) {
+        (_, false, true) => stock_locked,
+        (true, true, true) => sales_locked,
+        _ => None,
+    })
 }
 
 impl<'u> Wanted<'u> {
@@ -139,7 +149,8 @@ impl<'u> Wanted<'u> {
             | WriteUnit::RetryDelivery(_)
             | WriteUnit::Park(_)
             | WriteUnit::Replay(_)
-            | WriteUnit::PruneRequests(_) => {}
+            | WriteUnit::PruneRequests(_)
+            | WriteUnit::PruneMessages(_) => {}
         }
     }
 
@@ -231,23 +242,29 @@ async fn lock_orders(tx: &mut Transaction<'_>, orders: &BTreeSet<OrderSn>) -> Re
     tx.execute(lock.bind(numbers(orders))).await.map(drop)
 }
 
-async fn lock_sales(tx: &mut Transaction<'_>, wanted: &mut Wanted<'_>) -> Result<(), StoreError> {
+async fn lock_sales(tx: &mut Transaction<'_>, wanted: &mut Wanted<'_>) -> Result<Option<Timestamp>, StoreError> {
     if wanted.sales.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let rows: Vec<(i64, i64)> = tx
+    let rows: Vec<(i64, i64, i64)> = tx
         .all(
-            sqlx::query_as("SELECT id, sku_id FROM sms_flash_sale WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
-                .bind(sale_ids(&wanted.sales)),
+            sqlx::query_as(
+                "WITH locked AS (
+                     SELECT id, sku_id FROM sms_flash_sale WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+                 )
+                 SELECT id, sku_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM locked",
+            )
+            .bind(sale_ids(&wanted.sales)),
         )
         .await?;
-    for (id, sku_id) in rows {
+    let locked_at = rows.last().map(|&(.., now)| Timestamp(now));
+    for (id, sku_id, _) in rows {
         tx.sales.insert(SaleId(id));
         if wanted.carved.contains(&SaleId(id)) {
             wanted.skus.insert(SkuId(sku_id));
         }
     }
-    Ok(())
+    Ok(locked_at)
 }
 
 async fn lock_allotments(tx: &mut Transaction<'_>, sales: &BTreeSet<SaleId>) -> Result<(), StoreError> {
@@ -261,21 +278,29 @@ async fn lock_allotments(tx: &mut Transaction<'_>, sales: &BTreeSet<SaleId>) -> 
     tx.execute(lock.bind(sale_ids(sales))).await.map(drop)
 }
 
-async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<(), StoreError> {
+async fn lock_stock(tx: &mut Transaction<'_>, skus: &BTreeSet<SkuId>) -> Result<Option<Timestamp>, StoreError> {
     if skus.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let rows: Vec<StockColumns> = tx
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = tx
         .all(
             sqlx::query_as(
-                "SELECT id, sku_id, ware_id, stock, stock_locked, version FROM wms_ware_sku
-                 WHERE sku_id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+                "WITH locked AS (
+                     SELECT id, sku_id, ware_id, stock, stock_locked, version FROM wms_ware_sku
+                     WHERE sku_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+                 )
+                 SELECT *, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM locked",
             )
             .bind(sku_ids(skus)),
         )
         .await?;
-    tx.stock.extend(rows.into_iter().map(stock_row).map(|row| (row.id, row)));
-    Ok(())
+    let locked_at = rows.last().map(|&(.., now)| Timestamp(now));
+    let locked = |(id, sku_id, ware_id, stock, locked, version, _)| {
+        let row = stock_row((id, sku_id, ware_id, stock, locked, version));
+        (row.id, row)
+    };
+    tx.stock.extend(rows.into_iter().map(locked));
+    Ok(locked_at)
 }
 
 async fn lock_members(tx: &mut Transaction<'_>, members: &BTreeSet<UserId>) -> Result<(), StoreError> {

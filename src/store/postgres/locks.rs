@@ -9,39 +9,16 @@ use actors::domain::{OrderSn, WareSkuId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{LockResolved, LockStock, ResolveLocks, StockLocks};
 
+use super::bulk::add_undrawn;
 use super::commit::Transaction;
-use super::flash_sales::{add_released, add_undrawn};
-use super::rows::{column, expect_rows, ms, numbers, order_sn};
+use super::flash_sales::add_released;
+use super::rows::{column, expect_rows, numbers, order_sn};
 use super::stock::{self, insert_ledger};
+use super::written::{self, Writes};
 use crate::store::batch::Placed;
 use crate::store::decisions::{
-    HeldColumns, HeldLocks, NewLock, Resolved, StockChange, asked_locks, decide_locking, decide_resolving,
+    HeldColumns, HeldLocks, Resolved, StockChange, asked_locks, decide_locking, decide_resolving,
 };
-
-/// Writes lock rows.
-pub(super) async fn insert(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> Result<(), StoreError> {
-    if locks.is_empty() {
-        return Ok(());
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO wms_stock_lock
-                     (create_time, modify_time, order_sn, ware_sku_id, sku_id, num, sale_id, lease_until)
-                 SELECT $1, $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                                              $7::bigint[])",
-            )
-            .bind(tx.at.0)
-            .bind(column(locks, |lock| lock.owner.as_str()))
-            .bind(column(locks, |lock| lock.line.ware_sku_id.0))
-            .bind(column(locks, |lock| lock.line.sku_id.0))
-            .bind(column(locks, |lock| i64::from(lock.line.num)))
-            .bind(column(locks, |lock| lock.sale_id.map(|sale_id| sale_id.0)))
-            .bind(column(locks, |lock| ms(lock.lease_until))),
-        )
-        .await?;
-    expect_rows("wms_stock_lock", locks.len(), inserted)
-}
 
 /// Carries out [`LockStock`] units.
 pub(super) async fn lock(
@@ -51,8 +28,10 @@ pub(super) async fn lock(
     let owners = units.iter().flat_map(|(_, unit)| &unit.requests).map(|request| &request.order_sn);
     let owners = lock_owners(tx, numbers(owners)).await?;
     let locking = decide_locking(units, owners, &mut stock::free(tx), tx.at);
-    stock::change(tx, &StockChange::locking(locking.locks.iter().map(|lock| &lock.line))).await?;
-    insert(tx, &locking.locks).await?;
+    let stock = StockChange::locking(locking.locks.iter().map(|lock| &lock.line)).rows();
+    // Two nodes may lock for one owner at the same time, each for another SKU, so that no stock row keeps them apart. The
+    // first row of an owner is UNIQUE: the batch that comes second waits for it and is then judged again.
+    written::write(tx, Writes { stock: &stock, locks: &locking.locks, ..Writes::default() }).await?;
     Ok(locking.answers)
 }
 

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 
 use actors::domain::events::BoundPlus;
+use actors::domain::payment::PaymentState;
 use actors::domain::{OrderSn, UserId};
 use actors::ports::store::units::{AddPoints, PutCartItem, RemoveCartItems};
-use actors::ports::store::{Address, CartItem, Member, MemberReads, StoreError};
+use actors::ports::store::{Address, CartItem, Member, MemberReads, Store, StoreError};
 use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::commit::Transaction;
-use super::rows::{column, expect_rows, numbers, order_sn};
+use super::rows::{column, expect_rows, limit, numbers, order_sn};
 use crate::store::batch::Placed;
-use crate::store::columns::{AddressColumns, MemberColumns, cart_item};
+use crate::store::columns::{AddressColumns, MemberColumns, cart_item, missing_credit};
 use crate::store::decisions::{EarningColumns, Earnings, decide_points, sums};
 
 /// Carries out [`AddPoints`] units.
@@ -22,12 +23,32 @@ pub(super) async fn add_points(
 ) -> Result<Vec<Vec<bool>>, StoreError> {
     let asked = numbers(units.iter().flat_map(|(_, unit)| &unit.credits).map(|credit| &credit.order_token));
     let orders = read_earning(tx, &asked).await?;
-    let credited = read_credited(tx, &asked).await?;
-    let (answers, now) = decide_points(units, &orders, credited);
+    let mut credited = read_credited(tx, &asked).await?;
+    let (answers, now) = decide_points(units, &orders, &mut credited);
     if !now.is_empty() {
         write_credits(tx, &now).await?;
     }
+    mark_credited(tx, &credited).await?;
     Ok(answers)
+}
+
+/// Takes the payments of these orders out of the sweep's sight: those whose points were written now, and those that came
+/// after their points.
+async fn mark_credited(tx: &mut Transaction<'_>, orders: &HashSet<OrderSn>) -> Result<(), StoreError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        sqlx::query(
+            "UPDATE oms_payment_info SET points_time = $1
+             WHERE order_sn = ANY($2) AND payment_status = $3 AND points_time IS NULL",
+        )
+        .bind(tx.at.0)
+        .bind(numbers(orders))
+        .bind(PaymentState::Applied.as_str()),
+    )
+    .await?;
+    Ok(())
 }
 
 async fn read_earning(tx: &mut Transaction<'_>, order_sns: &[&str]) -> Result<Earnings, StoreError> {
@@ -191,6 +212,24 @@ impl MemberReads for PostgresStore {
             )
             .await?;
         Ok(rows.into_iter().map(AddressColumns::into_address).collect())
+    }
+
+    async fn missing_points(&self, older_ms: i64, most: usize) -> Result<Vec<BoundPlus>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = self
+            .readers
+            .all(
+                sqlx::query_as(
+                    "SELECT o.order_sn, o.member_id, o.pay_amount
+                     FROM oms_payment_info AS p JOIN oms_order AS o ON o.order_sn = p.order_sn
+                     WHERE p.payment_status = 'APPLIED' AND p.points_time IS NULL AND p.create_time <= $1
+                       AND o.status BETWEEN 1 AND 3
+                     ORDER BY p.create_time, p.id LIMIT $2",
+                )
+                .bind(self.now().await?.0.saturating_sub(older_ms))
+                .bind(limit(most)),
+            )
+            .await?;
+        rows.into_iter().map(|row| missing_credit(row, self.rules.points_per_yuan)).collect()
     }
 
     async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError> {

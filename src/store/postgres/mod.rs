@@ -12,14 +12,11 @@
 //! (DESIGN rule 13).
 
 mod audit;
-mod catalog;
+mod bulk;
 mod commit;
 mod connection;
 mod demo;
 mod flash_orders;
-mod flash_sales;
-mod fulfilment;
-mod fulfilment_reads;
 mod grants;
 mod inbox;
 mod lock_order;
@@ -29,15 +26,33 @@ mod open;
 mod order_rows;
 mod orders;
 mod outbox;
-mod payments;
 mod presence;
-mod refunds;
 mod requests;
-mod returns;
 mod rows;
-mod sale_life;
 mod stock;
+
+// What is the same in both databases stands once and is compiled for each.
+#[path = "../both/catalog.rs"]
+mod catalog;
+#[path = "../both/flash_sales.rs"]
+mod flash_sales;
+#[path = "../both/fulfilment.rs"]
+mod fulfilment;
+#[path = "../both/fulfilment_reads.rs"]
+mod fulfilment_reads;
+#[path = "../both/messages.rs"]
+mod messages;
+#[path = "../both/payments.rs"]
+mod payments;
+#[path = "../both/refunds.rs"]
+mod refunds;
+#[path = "../both/returns.rs"]
+mod returns;
+#[path = "../both/sale_life.rs"]
+mod sale_life;
+#[path = "../both/stock_reads.rs"]
 mod stock_reads;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +67,9 @@ use sqlx::PgPool;
 use connection::Readers;
 pub use open::{OpenError, PostgresSettings};
 use presence::Watched;
+
+/// What the files of `both` implement their part of the port for.
+type DatabaseStore = PostgresStore;
 
 /// A commit that takes longer than this is answered [`StoreError::Unknown`]; its own limits end it soon after.
 const COMMIT_LIMIT: Duration = Duration::from_secs(30);

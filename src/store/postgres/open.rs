@@ -22,6 +22,18 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// Prepared statements kept on a connection: more than the adapter has.
 const STATEMENTS: usize = 256;
 
+/// How the writers' statements are planned: once for batches of any size. Left to itself the server plans some of them
+/// anew for every batch. A plan that is kept must hold when a table that was empty is full, so rows are found by their
+/// keys whatever the statistics say of the moment.
+const WRITER_PLANS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // It judges by estimates, and the ones of scans that are only discouraged are enormous.
+    ("jit", "off"),
+];
+
 /// How to reach the server, and the bounds of what is asked of it.
 #[derive(Clone)]
 pub struct PostgresSettings {
@@ -214,7 +226,7 @@ pub(super) async fn open(settings: &PostgresSettings) -> Result<(Watched, Reader
     tokio::time::timeout(OPEN_LIMIT, prepare(&options, &peer)).await.map_err(|_| OpenError::TooSlow)??;
     let bounded = settings.bounded(options);
     let read_only = bounded.clone().options([("default_transaction_read_only", "on")]);
-    let writers = settings.pool(settings.writers).connect_lazy_with(bounded);
+    let writers = settings.pool(settings.writers).connect_lazy_with(bounded.options(WRITER_PLANS));
     let readers = settings.pool(settings.readers).connect_lazy_with(read_only);
     let warm = async { warm(&writers).await.and(warm(&readers).await) };
     let warmed = tokio::time::timeout(OPEN_LIMIT, warm).await.map_err(|_| OpenError::TooSlow)?;

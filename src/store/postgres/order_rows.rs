@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::PostgresStore;
 use super::commit::Transaction;
 use super::connection::Select;
-use super::rows::{column, expect_rows, limit, ms, numbers, order_sn};
+use super::rows::{column, count, expect_rows, limit, ms, numbers, order_sn, order_status};
 use crate::store::columns::{
     HistoryColumns, HistoryRow, ItemColumns, OrderColumns, PaymentColumns, PendingColumns, UnpaidColumns,
     order_history, pay_before, payment_row, pending_refund, unpaid_order, with_items,
@@ -67,38 +67,8 @@ pub(super) async fn insert_orders(tx: &mut Transaction<'_>, orders: &[Made<'_>])
     .await
 }
 
-/// Writes the items of orders.
-pub(super) async fn insert_items(tx: &mut Transaction<'_>, orders: &[Made<'_>]) -> Result<(), StoreError> {
-    let items: Vec<(&str, i64, &OrderItem)> = orders.iter().flat_map(|(order, _)| lines(order)).collect();
-    if items.is_empty() {
-        return Ok(());
-    }
-    let insert = sqlx::query(
-        "INSERT INTO oms_order_item
-             (order_sn, line, sku_id, spu_id, category_id, sku_name, sku_pic, sku_price, sku_quantity, sku_attrs_vals)
-         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
-                              $7::text[], $8::bigint[], $9::bigint[], $10::text[])",
-    );
-    let inserted = tx
-        .execute(
-            insert
-                .bind(column(&items, |(order_sn, ..)| *order_sn))
-                .bind(column(&items, |(_, line, _)| *line))
-                .bind(column(&items, |(.., item)| item.sku_id.0))
-                .bind(column(&items, |(.., item)| item.spu_id))
-                .bind(column(&items, |(.., item)| item.category_id))
-                .bind(column(&items, |(.., item)| item.title.as_str()))
-                .bind(column(&items, |(.., item)| item.image.as_str()))
-                .bind(column(&items, |(.., item)| item.price.0))
-                .bind(column(&items, |(.., item)| i64::from(item.quantity)))
-                .bind(column(&items, |(.., item)| item.attributes.as_str())),
-        )
-        .await?;
-    expect_rows("oms_order_item", items.len(), inserted)
-}
-
 /// The items of an order with its number and their places in it.
-fn lines(order: &NewOrder) -> impl Iterator<Item = (&str, i64, &OrderItem)> {
+pub(super) fn lines(order: &NewOrder) -> impl Iterator<Item = (&str, i64, &OrderItem)> {
     (0..).zip(&order.items).map(|(line, item)| (order.order_sn.as_str(), line, item))
 }
 
@@ -204,6 +174,17 @@ impl OrderReads for PostgresStore {
             .bind(limit(filter.limit)),
         )
         .await
+    }
+
+    async fn order_counts(&self, user_id: UserId) -> Result<Vec<(OrderStatus, u64)>, StoreError> {
+        let rows: Vec<(i64, i64)> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT status, count(*) FROM oms_order WHERE member_id = $1 GROUP BY status")
+                    .bind(user_id.0),
+            )
+            .await?;
+        rows.into_iter().map(|(status, orders)| Ok((order_status(status)?, count("count(*)", orders)?))).collect()
     }
 
     async fn order_history(&self, order_sn: &OrderSn) -> Result<Vec<OrderHistory>, StoreError> {

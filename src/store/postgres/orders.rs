@@ -9,7 +9,8 @@ use actors::ports::store::units::{CloseOrders, OrderClose, PlaceOrder, Placement
 
 use super::commit::Transaction;
 use super::rows::{column, expect_rows, numbers, order_sn, order_status};
-use super::{locks, order_rows, requests, stock};
+use super::written::{self, Writes};
+use super::{order_rows, requests, stock};
 use crate::store::batch::Placed;
 use crate::store::decisions::{Closable, Made, Placing, UsedTokens, decide_closing, decide_placing, decide_receiver};
 
@@ -23,8 +24,8 @@ pub(super) async fn place(
     keep_keys(tx, units, &mut placing).await?;
     insert_orders(tx, units, &mut placing).await?;
     placing.announce(&mut tx.news);
-    stock::change(tx, &placing.stock_change()).await?;
-    locks::insert(tx, &placing.locks()).await?;
+    let (stock, locks, orders) = (placing.stock_change().rows(), placing.locks(), saved(&placing));
+    written::write(tx, Writes { stock: &stock, locks: &locks, orders: &orders, ..Writes::default() }).await?;
     Ok(placing.answers)
 }
 
@@ -44,8 +45,8 @@ async fn keep_keys<'u>(
     expect_rows("api_idempotency", placing.requests().count(), kept)
 }
 
-/// Writes the orders and their items. A token that two nodes are asked for at once is decided by its UNIQUE index: the
-/// later one waits there for the earlier, and gives its unit up, with its key.
+/// Writes the orders. A token that two nodes are asked for at once is decided by its UNIQUE index: the later one waits
+/// there for the earlier, and gives its unit up, with its key.
 async fn insert_orders<'u>(
     tx: &mut Transaction<'_>,
     units: &[Placed<'u, PlaceOrder>],
@@ -59,9 +60,7 @@ async fn insert_orders<'u>(
         gone.retain(|(.., order_sn)| placing.saved().all(|unit| unit.order.order_sn != **order_sn));
         requests::free(tx, &gone).await?;
     }
-    let saved = saved(placing);
-    expect_rows("oms_order", saved.len(), inserted)?;
-    order_rows::insert_items(tx, &saved).await
+    expect_rows("oms_order", saved(placing).len(), inserted)
 }
 
 fn saved<'u>(placing: &Placing<'u>) -> Vec<order_rows::Made<'u>> {

@@ -1,18 +1,12 @@
-//! Leaving messages: the outbox, and the ones kept for an operator.
+//! Leaving messages: the outbox; and forgetting the spent ones.
 
-use actors::domain::events::{Message, Queue, renamed};
-use actors::ports::store::units::{MarkPublished, Park, Replay};
-use actors::ports::store::{MessageReads, OutboxRow, ParkedMessage, QueuePosition, QueuedMessage, Store, StoreError};
-use async_trait::async_trait;
+use actors::domain::events::Message;
+use actors::ports::store::StoreError;
+use actors::ports::store::units::{MarkPublished, PruneMessages, SpentMessages};
 
-use super::PostgresStore;
 use super::commit::Transaction;
-use super::connection::Select;
 use super::rows::{column, expect_rows, limit};
 use crate::store::batch::Placed;
-use crate::store::columns::{
-    OutboxColumns, ParkedColumns, QueuedColumns, outbox_row, parked_message, queued_message, read_queue,
-};
 
 /// Writes outbox rows.
 pub(super) async fn insert(tx: &mut Transaction<'_>, messages: &[Message]) -> Result<(), StoreError> {
@@ -53,112 +47,26 @@ pub(super) async fn mark_published(
     Ok(vec![(); units.len()])
 }
 
-/// Carries out [`Park`].
-pub(super) async fn park(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Park>) -> Result<(), StoreError> {
-    tx.execute(
-        sqlx::query(
-            "INSERT INTO mq_parked (message_id, queue, payload, reason, create_time) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (message_id) DO NOTHING",
-        )
-        .bind(&unit.message_id)
-        .bind(unit.queue.as_str())
-        .bind(&unit.payload)
-        .bind(&unit.reason)
-        .bind(tx.at.0),
-    )
-    .await?;
-    Ok(())
-}
-
-/// Carries out [`Replay`].
-pub(super) async fn replay(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Replay>) -> Result<bool, StoreError> {
-    let parked: Option<(String, String)> = tx
-        .optional(
-            sqlx::query_as(
-                "UPDATE mq_parked SET replay_time = $1 WHERE message_id = $2 AND replay_time IS NULL
-                 RETURNING queue, payload",
-            )
-            .bind(tx.at.0)
-            .bind(&unit.message_id),
-        )
-        .await?;
-    let Some((queue, payload)) = parked else { return Ok(false) };
-    let payload = renamed(&payload, &unit.new_message_id);
-    tx.news.replay(Message {
-        message_id: unit.new_message_id.clone(),
-        key: read_queue(&queue)?.arrival_key(),
-        payload,
-    });
-    Ok(true)
-}
-
-impl PostgresStore {
-    async fn queued_where(&self, select: Select<'_, QueuedColumns>) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.readers.all(select).await?.into_iter().map(queued_message).collect()
-    }
-}
-
-#[async_trait]
-impl MessageReads for PostgresStore {
-    async fn unpublished(&self, older_ms: i64, most: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        let rows: Vec<OutboxColumns> = self
-            .readers
-            .all(
-                sqlx::query_as(
-                    "SELECT message_id, routing_key, payload, create_time FROM mq_outbox
-                     WHERE published_time IS NULL AND create_time <= $1 ORDER BY create_time, id LIMIT $2",
-                )
-                .bind(self.now().await?.0.saturating_sub(older_ms))
-                .bind(limit(most)),
-            )
-            .await?;
-        rows.into_iter().map(outbox_row).collect()
-    }
-
-    async fn queued(&self) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.queued_where(sqlx::query_as(
-            "SELECT message_id, queue, payload, due_time, attempts FROM mq_local ORDER BY due_time, id",
-        ))
-        .await
-    }
-
-    async fn queued_between(
-        &self,
-        queue: Queue,
-        from: &QueuePosition,
-        until: &QueuePosition,
-        most: usize,
-    ) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.queued_where(
-            sqlx::query_as(
-                "SELECT message_id, queue, payload, due_time, attempts FROM mq_local
-                 WHERE queue = $1 AND (due_time, message_id) >= ($2, $3) AND (due_time, message_id) < ($4, $5)
-                 ORDER BY due_time, message_id LIMIT $6",
-            )
-            .bind(queue.as_str())
-            .bind(from.due_at.0)
-            .bind(from.message_id.as_str())
-            .bind(until.due_at.0)
-            .bind(until.message_id.as_str())
-            .bind(limit(most)),
-        )
-        .await
-    }
-
-    async fn parked_before(&self, message_id: Option<&str>, most: usize) -> Result<Vec<ParkedMessage>, StoreError> {
-        let rows: Vec<ParkedColumns> = self
-            .readers
-            .all(
-                sqlx::query_as(
-                    "SELECT message_id, queue, payload, reason, create_time, replay_time
-                     FROM mq_parked
-                     WHERE $1::text IS NULL OR id < (SELECT id FROM mq_parked WHERE message_id = $1)
-                     ORDER BY id DESC LIMIT $2",
-                )
-                .bind(message_id)
-                .bind(limit(most)),
-            )
-            .await?;
-        rows.into_iter().map(parked_message).collect()
-    }
+/// Carries out [`PruneMessages`]. What another node forgets at this moment is left to it. The rows are named by their
+/// place: they are locked, so they stay there, and the planner, which does not know how few they are, cannot join them
+/// with the whole table.
+pub(super) async fn prune(tx: &mut Transaction<'_>, (_, unit): Placed<'_, PruneMessages>) -> Result<usize, StoreError> {
+    let delete = match unit.which {
+        SpentMessages::Published => {
+            "DELETE FROM mq_outbox WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_outbox WHERE published_time <= $1
+                 ORDER BY published_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        SpentMessages::Seen => {
+            "DELETE FROM mq_inbox WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_inbox WHERE create_time <= $1
+                 ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        SpentMessages::Replayed => {
+            "DELETE FROM mq_parked WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM mq_parked WHERE replay_time <= $1
+                 ORDER BY replay_time LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+    };
+    tx.execute(sqlx::query(delete).bind(tx.at.minus(unit.older_than).0).bind(limit(unit.limit))).await
 }

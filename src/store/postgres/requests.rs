@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use actors::domain::{OrderSn, UserId};
-use actors::ports::store::units::{PlaceOrder, PruneRequests};
+use actors::ports::store::units::{PlaceOrder, PruneRequests, UnitOutcome, WriteUnit};
 use actors::ports::store::{KeptRequest, RequestKey, RequestReads, StoreError};
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ use super::PostgresStore;
 use super::commit::Transaction;
 use super::rows::{column, expect_rows, limit};
 use crate::store::batch::Placed;
-use crate::store::decisions::{KeyPlace, kept_requests, key_place};
+use crate::store::decisions::{KeyPlace, kept_keys, kept_requests, key_place};
 
 /// A key, whose it is, and the order made under it.
 pub(super) type NewRequest<'u> = (UserId, &'u RequestKey, &'u OrderSn);
@@ -64,6 +64,37 @@ pub(super) async fn keep(tx: &mut Transaction<'_>, requests: &[NewRequest<'_>]) 
         .bind(column(requests, |(.., order_sn)| order_sn.as_str())),
     )
     .await
+}
+
+/// Keeps the keys of the units of a batch that did something, in their order, so that two batches meet on keys in the
+/// same order. One that is kept already violates the primary key.
+pub(super) async fn keep_asked(
+    tx: &mut Transaction<'_>,
+    units: &[WriteUnit],
+    outcomes: &[UnitOutcome],
+) -> Result<(), StoreError> {
+    let keys = kept_keys(units, outcomes);
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let inserted = tx
+        .execute(
+            sqlx::query(
+                "INSERT INTO api_idempotency (create_time, member_id, operation, idempotency_key, digest, subject)
+                 SELECT $1, new.*
+                 FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+                      AS new (member_id, operation, idempotency_key)
+                 ORDER BY new.member_id, new.operation, new.idempotency_key",
+            )
+            .bind(tx.at.0)
+            .bind(column(&keys, |(user_id, ..)| user_id.0))
+            .bind(column(&keys, |(_, request, _)| request.operation))
+            .bind(column(&keys, |(_, request, _)| request.key.as_str()))
+            .bind(column(&keys, |(_, request, _)| request.digest.as_str()))
+            .bind(column(&keys, |(.., subject)| subject.as_str())),
+        )
+        .await?;
+    expect_rows("api_idempotency", keys.len(), inserted)
 }
 
 /// Frees keys that this transaction kept for orders that it does not make.

@@ -1,6 +1,6 @@
 //! Rust values on their way into a statement: one array per column. What comes out is read by [`crate::store::rows`].
 
-use actors::domain::{OrderSn, SkuId, Timestamp};
+use actors::domain::{OrderSn, SaleId, SkuId, Timestamp};
 
 pub(super) use crate::store::rows::*;
 
@@ -8,6 +8,14 @@ pub(super) use crate::store::rows::*;
 pub(super) fn column<'r, T, V>(rows: &'r [T], value: impl Fn(&'r T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
+
+/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`] or [`sale_ids`].
+macro_rules! among {
+    ($parameter:literal) => {
+        concat!("= ANY(", $parameter, ")")
+    };
+}
+pub(super) use among;
 
 /// Order numbers.
 pub(super) fn numbers<'n>(order_sns: impl IntoIterator<Item = &'n OrderSn>) -> Vec<&'n str> {
@@ -17,6 +25,11 @@ pub(super) fn numbers<'n>(order_sns: impl IntoIterator<Item = &'n OrderSn>) -> V
 /// SKUs.
 pub(super) fn sku_ids<'s>(sku_ids: impl IntoIterator<Item = &'s SkuId>) -> Vec<i64> {
     sku_ids.into_iter().map(|sku_id| sku_id.0).collect()
+}
+
+/// Flash sales.
+pub(super) fn sale_ids<'s>(sale_ids: impl IntoIterator<Item = &'s SaleId>) -> Vec<i64> {
+    sale_ids.into_iter().map(|sale_id| sale_id.0).collect()
 }
 
 /// A time that may be missing.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use actors::domain::order::LockLine;
 use actors::domain::stock::StockRow;
 use actors::domain::{SkuId, WareId, WareSkuId};
 use actors::ports::store::StoreError;
@@ -15,6 +16,14 @@ use crate::store::decisions::{Free, StockChange, judge_adjustment};
 /// What is free in the locked rows.
 pub(super) fn free(tx: &Transaction<'_>) -> Free {
     Free::new(tx.stock.values().map(|row| (row.id, row.sku_id, row.stock - row.locked)))
+}
+
+/// What is free in the rows of these lines, which are among the locked ones.
+pub(super) async fn read_free(
+    tx: &mut Transaction<'_>,
+    _lines: impl IntoIterator<Item = &LockLine>,
+) -> Result<Free, StoreError> {
+    Ok(free(tx))
 }
 
 /// One guarded UPDATE per row; every row must take it.

@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::connection::{self, Row, Select, Statement, commit_error, store_error};
 use super::{
-    SqliteStore, flash_orders, fulfilment, grants, inbox, locks, members, orders, outbox, payments, refunds, requests,
-    returns, sale_life, stock,
+    SqliteStore, flash_orders, fulfilment, grants, inbox, locks, members, messages, orders, outbox, payments, refunds,
+    requests, returns, sale_life, stock,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -26,6 +26,12 @@ pub(super) struct Transaction<'c> {
 }
 
 impl Transaction<'_> {
+    /// Whether a return request is safe to decide on: nobody else writes, so each is.
+    #[expect(clippy::unused_self, reason = "the other database has to look")]
+    pub(super) fn has_locked_return(&self, _return_id: i64) -> bool {
+        true
+    }
+
     /// All rows of a query.
     pub(super) async fn all<T: Row>(&mut self, select: Select<'_, T>) -> Result<Vec<T>, StoreError> {
         connection::all(self.connection, select).await
@@ -79,8 +85,9 @@ async fn carry_out(
     for group in plan::plan(units) {
         carry_out_group!(tx, units, group, outcomes);
     }
-    let messages = tx.write_outbox(entropy).await?;
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
+    requests::keep_asked(tx, units, &outcomes).await?;
+    let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

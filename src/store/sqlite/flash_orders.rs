@@ -6,8 +6,9 @@ use actors::domain::{OrderSn, SaleId, UserId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{FlashOrder, MakeFlashOrders};
 
+use super::bulk::add_undrawn;
 use super::commit::Transaction;
-use super::flash_sales::{add_undrawn, read_undrawn};
+use super::flash_sales::read_undrawn;
 use super::rows::{list, order_sn};
 use super::{locks, order_rows};
 use crate::store::batch::Placed;

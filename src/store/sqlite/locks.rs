@@ -7,8 +7,9 @@ use actors::domain::{OrderSn, SkuId, WareSkuId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{LockResolved, LockStock, ResolveLocks, StockLock, StockLocks};
 
+use super::bulk::add_undrawn;
 use super::commit::Transaction;
-use super::flash_sales::{add_released, add_undrawn};
+use super::flash_sales::add_released;
 use super::rows::{Rows, expect_rows, list, order_sn};
 use super::stock::{self, insert_ledger, read_free, undo_attempt};
 use crate::store::batch::Placed;
@@ -18,8 +19,16 @@ use crate::store::decisions::{
 
 fn json_rows(locks: &[NewLock<'_>]) -> Rows {
     let mut rows = Rows::new();
-    for NewLock { owner, line, sale_id, lease_until } in locks {
-        rows.row().put(owner).put(&line.ware_sku_id).put(&line.sku_id).put(&line.num).put(sale_id).put(lease_until);
+    for NewLock { owner, line, sale_id, lease_until, is_first } in locks {
+        let is_first = i64::from(*is_first);
+        rows.row()
+            .put(owner)
+            .put(&line.ware_sku_id)
+            .put(&line.sku_id)
+            .put(&line.num)
+            .put(sale_id)
+            .put(lease_until)
+            .put(&is_first);
     }
     rows
 }
@@ -33,8 +42,8 @@ pub(super) async fn insert(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> R
         .execute(
             sqlx::query(
                 "INSERT INTO wms_stock_lock
-                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, create_time, modify_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, ?1, ?1
+                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
+                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, ?1, ?1
                  FROM jsonb_each(?2)",
             )
             .bind(tx.at.0)
@@ -50,8 +59,8 @@ async fn insert_of_new_owners(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -
         .execute(
             sqlx::query(
                 "INSERT INTO wms_stock_lock
-                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, create_time, modify_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, ?1, ?1
+                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
+                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, ?1, ?1
                  FROM jsonb_each(?2) AS new
                  WHERE NOT EXISTS (SELECT 1 FROM wms_stock_lock AS l WHERE l.order_sn = new.value->>0)",
             )

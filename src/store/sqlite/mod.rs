@@ -6,14 +6,11 @@
 //! (`json_each` would parse each row again for every column: three times the price for an order.)
 
 mod audit;
-mod catalog;
+mod bulk;
 mod commit;
 mod connection;
 mod demo;
 mod flash_orders;
-mod flash_sales;
-mod fulfilment;
-mod fulfilment_reads;
 mod grants;
 mod inbox;
 mod locks;
@@ -21,13 +18,30 @@ mod members;
 mod order_rows;
 mod orders;
 mod outbox;
-mod payments;
-mod refunds;
 mod requests;
-mod returns;
 mod rows;
-mod sale_life;
 mod stock;
+
+// What is the same in both databases stands once and is compiled for each.
+#[path = "../both/catalog.rs"]
+mod catalog;
+#[path = "../both/flash_sales.rs"]
+mod flash_sales;
+#[path = "../both/fulfilment.rs"]
+mod fulfilment;
+#[path = "../both/fulfilment_reads.rs"]
+mod fulfilment_reads;
+#[path = "../both/messages.rs"]
+mod messages;
+#[path = "../both/payments.rs"]
+mod payments;
+#[path = "../both/refunds.rs"]
+mod refunds;
+#[path = "../both/returns.rs"]
+mod returns;
+#[path = "../both/sale_life.rs"]
+mod sale_life;
+#[path = "../both/stock_reads.rs"]
 mod stock_reads;
 
 use std::path::Path;
@@ -43,6 +57,9 @@ use sqlx::SqlitePool;
 
 pub use connection::OpenError;
 use connection::Readers;
+
+/// What the files of `both` implement their part of the port for.
+type DatabaseStore = SqliteStore;
 
 /// A commit that takes longer than this is answered [`StoreError::Unknown`]; it goes on in its task.
 const COMMIT_LIMIT: Duration = Duration::from_secs(30);

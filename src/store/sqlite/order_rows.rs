@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::SqliteStore;
 use super::commit::Transaction;
 use super::connection::Select;
-use super::rows::{Rows, expect_rows, limit, list, order_sn};
+use super::rows::{Rows, count, expect_rows, limit, list, order_sn, order_status};
 use crate::store::columns::{
     HistoryColumns, HistoryRow, ItemColumns, OrderColumns, PaymentColumns, PendingColumns, UnpaidColumns,
     order_history, pay_before, payment_row, pending_refund, unpaid_order, with_items,
@@ -213,6 +213,17 @@ impl OrderReads for SqliteStore {
             .bind(limit(filter.limit)),
         )
         .await
+    }
+
+    async fn order_counts(&self, user_id: UserId) -> Result<Vec<(OrderStatus, u64)>, StoreError> {
+        let rows: Vec<(i64, i64)> = self
+            .readers
+            .all(
+                sqlx::query_as("SELECT status, count(*) FROM oms_order WHERE member_id = ? GROUP BY status")
+                    .bind(user_id.0),
+            )
+            .await?;
+        rows.into_iter().map(|(status, orders)| Ok((order_status(status)?, count("count(*)", orders)?))).collect()
     }
 
     async fn order_history(&self, order_sn: &OrderSn) -> Result<Vec<OrderHistory>, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use actors::domain::UserId;
-use actors::ports::store::units::{PlaceOrder, PruneRequests};
+use actors::ports::store::units::{PlaceOrder, PruneRequests, UnitOutcome, WriteUnit};
 use actors::ports::store::{KeptRequest, RequestReads, StoreError};
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ use super::SqliteStore;
 use super::commit::Transaction;
 use super::rows::{Rows, expect_rows, limit};
 use crate::store::batch::Placed;
-use crate::store::decisions::{KeyPlace, Placing, kept_requests, key_place};
+use crate::store::decisions::{KeyPlace, Placing, kept_keys, kept_requests, key_place};
 
 /// What these units' keys made before.
 pub(super) async fn kept<'u>(
@@ -43,11 +43,28 @@ pub(super) async fn kept<'u>(
 /// Keeps the keys that orders are made under.
 pub(super) async fn keep(tx: &mut Transaction<'_>, placing: &Placing<'_>) -> Result<(), StoreError> {
     let mut rows = Rows::new();
-    let mut count = 0;
     for (user_id, request, order_sn) in placing.requests() {
         rows.row().put(&user_id).put(request.operation).put(&request.key).put(&request.digest).put(order_sn);
-        count += 1;
     }
+    insert(tx, rows).await
+}
+
+/// Keeps the keys of the units of a batch that did something. One that is kept already violates the primary key.
+pub(super) async fn keep_asked(
+    tx: &mut Transaction<'_>,
+    units: &[WriteUnit],
+    outcomes: &[UnitOutcome],
+) -> Result<(), StoreError> {
+    let mut rows = Rows::new();
+    for (user_id, request, subject) in kept_keys(units, outcomes) {
+        rows.row().put(&user_id).put(request.operation).put(&request.key).put(&request.digest).put(&subject);
+    }
+    insert(tx, rows).await
+}
+
+/// Rows of user, operation, key, digest and subject.
+async fn insert(tx: &mut Transaction<'_>, rows: Rows) -> Result<(), StoreError> {
+    let count = rows.count();
     if count == 0 {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! Rust values on their way into a statement: JSON arrays. What comes out is read by [`crate::store::rows`].
 
+use actors::domain::{OrderSn, SaleId, SkuId};
 use serde::Serialize;
 
 pub(super) use crate::store::rows::*;
@@ -65,4 +66,27 @@ impl Drop for RowWriter<'_> {
 pub(super) fn list<T: Serialize>(values: impl IntoIterator<Item = T>) -> String {
     let values: Vec<T> = values.into_iter().collect();
     serde_json::to_string(&values).expect("values are plain numbers and strings")
+}
+
+/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`] or [`sale_ids`].
+macro_rules! among {
+    ($parameter:literal) => {
+        concat!("IN (SELECT value FROM jsonb_each(", $parameter, "))")
+    };
+}
+pub(super) use among;
+
+/// Order numbers.
+pub(super) fn numbers<'n>(order_sns: impl IntoIterator<Item = &'n OrderSn>) -> String {
+    list(order_sns)
+}
+
+/// SKUs.
+pub(super) fn sku_ids<'s>(sku_ids: impl IntoIterator<Item = &'s SkuId>) -> String {
+    list(sku_ids)
+}
+
+/// Flash sales.
+pub(super) fn sale_ids<'s>(sale_ids: impl IntoIterator<Item = &'s SaleId>) -> String {
+    list(sale_ids)
 }

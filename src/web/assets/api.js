@@ -9,13 +9,15 @@ const LONGEST_PAUSE_MS = 20_000;
  * One request.
  * @param {string} method
  * @param {string} path
- * @param {{body?: unknown, key?: string, timeoutMs?: number}} [options] `key` is the Idempotency-Key.
+ * @param {{body?: unknown, key?: string, token?: string, timeoutMs?: number}} [options] `key` is the Idempotency-Key,
+ *   `token` the path token of an attempt.
  * @returns {Promise<{status: number, ok: boolean, body: any, retryAfterMs: number}>}
  */
-export async function call(method, path, { body, key, timeoutMs = TIMEOUT_MS } = {}) {
+export async function call(method, path, { body, key, token, timeoutMs = TIMEOUT_MS } = {}) {
   const headers = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (key) headers["idempotency-key"] = key;
+  if (token) headers["seckill-path-token"] = token;
   try {
     const response = await fetch(path, {
       method,
@@ -41,7 +43,7 @@ export async function call(method, path, { body, key, timeoutMs = TIMEOUT_MS } =
  * that refused buyers do not come back as one wave. Only for requests that may be repeated.
  * @param {string} method
  * @param {string} path
- * @param {{body?: unknown, key?: string, timeoutMs?: number, onPause?: (ms: number) => void}} [options]
+ * @param {{body?: unknown, key?: string, token?: string, timeoutMs?: number, onPause?: (ms: number) => void}} [options]
  */
 export async function callPatiently(method, path, { onPause, ...options } = {}) {
   for (let tries = 1; ; tries += 1) {

@@ -1,10 +1,13 @@
 // A buyer's try for a unit: ask once, then wait for the order.
 
 import { callPatiently, pause } from "./api.js";
+import { earnToken } from "./challenge.js";
 
 // The server holds each question for up to 10 s, so this is several minutes.
 const MOST_QUESTIONS = 30;
 const WAIT_TIMEOUT_MS = 20_000;
+// A token may lapse on the way to a busy server; nobody works for ever.
+const MOST_CHALLENGES = 3;
 const PENDING = 6;
 const FAILED = 4;
 
@@ -16,19 +19,39 @@ const REFUSALS = [
   ["已参与", "limit"],
 ];
 
+/** The same refusals where a challenge is asked for, which is REST v1. */
+const CODES = { "not-started": "before", ended: "ended", "sold-out": "soldOut", "limit-reached": "limit" };
+
 /**
- * Tries for one unit.
+ * Tries for one unit, and works for it where the sale asks for that.
  * @param {string} skuId
  * @param {(ms: number) => void} onPause The server is busy and the try will be repeated.
+ * @param {() => void} onWork The sale's challenge is being solved.
  * @returns {Promise<{orderSn?: string, first?: boolean, refusal?: string, answer?: any}>} `first` is false if the order
  *   was there already; `refusal` names a known reason; else `answer` says what went wrong.
  */
-export async function tryToBuy(skuId, onPause) {
-  const answer = await callPatiently("POST", `/miaosha/${encodeURIComponent(skuId)}`, { onPause });
+export async function tryToBuy(skuId, onPause, onWork) {
+  const path = `/miaosha/${encodeURIComponent(skuId)}`;
+  let answer = await callPatiently("POST", path, { onPause });
+  for (let worked = 0; worked < MOST_CHALLENGES && challengeOf(answer); worked += 1) {
+    onWork();
+    const { token, answer: refused } = await earnToken(challengeOf(answer));
+    if (refused) return refusedWork(refused);
+    if (token) answer = await callPatiently("POST", path, { onPause, token });
+  }
   const orderSn = answer.ok ? answer.body?.data?.orderSn : undefined;
   if (orderSn) return { orderSn, first: answer.body.code === 0 };
   const message = answer.ok ? String(answer.body?.msg ?? "") : "";
   const refusal = REFUSALS.find(([words]) => message.includes(words))?.[1];
+  return refusal ? { refusal } : { answer };
+}
+
+function challengeOf(answer) {
+  return answer.ok ? answer.body?.data?.challenge : undefined;
+}
+
+function refusedWork(answer) {
+  const refusal = CODES[answer.body?.code];
   return refusal ? { refusal } : { answer };
 }
 

@@ -63,6 +63,7 @@ function parts(order, tools) {
     items(order),
     facts(order),
     ...(order.status === "awaiting_payment" ? unpaid(order, status, tools) : []),
+    ...(order.status === "awaiting_shipment" ? unshipped(order, status, tools) : []),
     status,
     history(order),
   ];
@@ -136,6 +137,11 @@ function unpaid(order, status, { refresh, takeForm }) {
   return [until, buttons];
 }
 
+/** An order that is paid and still here may be cancelled; all its money goes back. */
+function unshipped(order, status, { refresh }) {
+  return [el("div", { class: "buttons" }, cancelling(order, status, refresh, "order.cancel.refund"))];
+}
+
 async function payNow(order, status, { refresh, takeForm }) {
   const ready = takeForm();
   if (ready) return goToCashierTelling(ready, status);
@@ -147,14 +153,14 @@ async function payNow(order, status, { refresh, takeForm }) {
 }
 
 /** Cancelling asks once more, without a dialogue that blocks the page. */
-function cancelling(order, status, refresh) {
+function cancelling(order, status, refresh, question = "order.cancel.really") {
   const place = el("span", { class: "cancelling" });
   const ask = () => {
     const yes = el("button", { type: "button", class: "danger cancel-yes" }, () => t("order.cancel.yes"));
     const no = el("button", { type: "button", class: "quiet" }, () => t("order.cancel.no"));
     yes.addEventListener("click", () => busy(yes, () => cancelNow(order, status, refresh)));
     no.addEventListener("click", () => rest().focus());
-    place.replaceChildren(el("span", {}, () => t("order.cancel.really"), " "), yes, " ", no);
+    place.replaceChildren(el("span", {}, () => t(question), " "), yes, " ", no);
     no.focus();
   };
   const rest = () => {

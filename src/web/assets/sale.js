@@ -109,8 +109,10 @@ export class SaleCard {
     this.enter("sending");
     this.order.replaceChildren();
     this.say(() => t("result.sending"));
-    const outcome = await tryToBuy(this.sale.sku_id, (ms) =>
-      this.say(() => t("result.busy", { seconds: Math.ceil(ms / 1000) })),
+    const outcome = await tryToBuy(
+      this.sale.sku_id,
+      (ms) => this.say(() => t("result.busy", { seconds: Math.ceil(ms / 1000) })),
+      () => this.say(() => t("result.working")),
     );
     // Someone else logged in meanwhile: this answer is not theirs.
     if (this.buyer !== buyer) return;

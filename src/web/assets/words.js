@@ -53,6 +53,10 @@ export const WORDS = {
   "buy.taken": { zh: "已参与", en: "Taken part" },
   "result.sending": { zh: "请求已发出，请稍候。", en: "Your request is on its way." },
   "result.busy": { zh: "人太多了，{seconds} 秒后自动重试。", en: "Very busy. Trying again in {seconds} s." },
+  "result.working": {
+    zh: "正在验证，请稍候：您的浏览器在做一道小题。",
+    en: "Just a moment: your browser is solving a small task first.",
+  },
   "result.queued": { zh: "抢到了！正在生成订单 {orderSn}。", en: "You got one! Order {orderSn} is being made." },
   "result.still": {
     zh: "订单 {orderSn} 仍在排队，稍后可在“我的订单”查看。",
@@ -113,6 +117,7 @@ export const WORDS = {
   "order.pay": { zh: "去支付", en: "Pay" },
   "order.cancel": { zh: "取消订单", en: "Cancel order" },
   "order.cancel.really": { zh: "确定取消？", en: "Really cancel?" },
+  "order.cancel.refund": { zh: "确定取消？已付款将全额退回。", en: "Really cancel? All you paid goes back." },
   "order.cancel.yes": { zh: "确定取消", en: "Yes, cancel" },
   "order.cancel.no": { zh: "保留", en: "Keep it" },
   "order.history": { zh: "订单记录", en: "History" },

@@ -173,7 +173,7 @@ impl Shop {
     }
 
     pub async fn cancel(&self, user_id: UserId, order_sn: &OrderSn) {
-        self.orders.cancel(user_id, order_sn).await.expect("it is unpaid");
+        self.orders.cancel(user_id, order_sn, None).await.expect("it is unpaid");
     }
 
     pub async fn status(&self, order_sn: &OrderSn) -> OrderStatus {

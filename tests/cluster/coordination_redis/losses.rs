@@ -2,8 +2,10 @@
 //! next reconcile or rebuild puts it right.
 
 use actors::domain::UserId;
+use actors::flash_sale::FlashSaleSettings;
 use actors::ports::coordination::{Coordination, HOLD_LIFE};
 use seckill::coordination::redis::KEY_LIFE_SECONDS;
+use tokio::time::timeout;
 
 use super::rig::{RedisServer, acquire, batch, content, fresh_sale, open, rebuild};
 
@@ -173,9 +175,11 @@ async fn any_number_of_holders_is_switched_in() {
     let coordination = open(&server.url()).await;
     let sale_id = fresh_sale();
     let mut with_holders = content(sale_id, 1, 10);
-    with_holders.holders = (0..50_000).map(|user| (UserId(user), 1)).collect();
-    rebuild(&coordination, &with_holders).await;
-    assert_eq!(acquire(&coordination, &batch(sale_id, 1, 1, 49_990..50_020)).await, Some(10));
-    assert_eq!(server.ask::<i64>(&["HLEN", &format!("sec:{{{sale_id}}}:users")]).await, 50_010);
+    with_holders.holders = (0..200_000).map(|user| (UserId(user), 1)).collect();
+    // The limit that a sale's desk sets.
+    let limit = FlashSaleSettings::default().rebuild_timeout;
+    timeout(limit, rebuild(&coordination, &with_holders)).await.expect("in time");
+    assert_eq!(acquire(&coordination, &batch(sale_id, 1, 1, 199_990..200_020)).await, Some(10));
+    assert_eq!(server.ask::<i64>(&["HLEN", &format!("sec:{{{sale_id}}}:users")]).await, 200_010);
     assert_eq!(server.ask::<Vec<String>>(&["KEYS", "sec:*users.*"]).await, Vec::<String>::new(), "nothing is staged");
 }

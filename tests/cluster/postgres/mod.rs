@@ -3,6 +3,7 @@
 mod contract;
 mod database;
 mod ledger;
+mod lost_commits;
 mod nodes;
 mod opening;
 mod outage;

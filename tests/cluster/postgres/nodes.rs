@@ -62,11 +62,17 @@ impl Node {
     }
 }
 
-/// A filled world and two nodes beside the store that it was filled through.
-pub async fn two_nodes() -> (World, [Node; 2]) {
+/// A filled world, and where its database is.
+pub async fn world() -> (World, PostgresSettings) {
     let noted = Noted::default();
     let world = World::new(&noted).await;
     let settings = noted.0.lock().expect("no panic").clone().expect("made just now");
+    (world, settings)
+}
+
+/// A filled world and two nodes beside the store that it was filled through.
+pub async fn two_nodes() -> (World, [Node; 2]) {
+    let (world, settings) = world().await;
     let nodes = [
         Node::start(&settings, world.clock.clone(), 1001).await,
         Node::start(&settings, world.clock.clone(), 1002).await,

@@ -207,6 +207,30 @@ async fn a_foreign_lock_is_unlocked_or_deducted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_owner_locks_once_whatever_it_asks_for() {
+    let (world, nodes) = two_nodes().await;
+    stocked(&world, 100).await;
+    let rows = [world.row(PHONE).await, world.row(CASE).await];
+    let owners: Vec<OrderSn> = (0..100).map(|n| foreign(&format!("other-{n}"))).collect();
+    let lock = |n: usize, owner: &OrderSn| {
+        let lines = [line(&rows[n], 1)];
+        nodes[n].commit(LockStock { requests: vec![request(owner, &lines)], lease: LEASE })
+    };
+    // The nodes are asked in opposite orders.
+    let here = join_all(owners.iter().map(|owner| lock(0, owner)));
+    let there = join_all(owners.iter().rev().map(|owner| lock(1, owner)));
+    let (here, mut there) = join(here, there).await;
+    there.reverse();
+    for (owner, (here, there)) in owners.iter().zip(here.iter().zip(&there)) {
+        let locked = |answer: &StockLocks| *answer == StockLocks::Done(vec![StockLock::Locked]);
+        assert!(locked(here) != locked(there), "{owner}: {here:?} {there:?}");
+        assert_eq!(world.locks(owner).await, [(LockState::Locked, 1)], "{owner}");
+    }
+    assert_eq!(world.stock(PHONE).await.1 + world.stock(CASE).await.1, 100);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sale_gives_exactly_its_units_one_to_each_user() {
     let (world, nodes) = two_nodes().await;
     stocked(&world, 100).await;

@@ -13,7 +13,7 @@ use crate::domain::events::{Message, SecKill};
 use crate::domain::payment::refund_request_no;
 use crate::domain::{OrderSn, UserId};
 use crate::local::store::MemoryFixtures;
-use crate::ports::contract::store::world::{ALICE, BOB, GRACE, LEASE, PAYMENT_TIMEOUT, PHONE, World, payment};
+use crate::ports::contract::store::world::{ALICE, BOB, GRACE, LEASE, PAYMENT_TIMEOUT, PHONE, World, credit, payment};
 use crate::ports::store::units::{LockRequest, LockStock, PaymentTaken, StockLock, StockLocks};
 use crate::protocol::bridge::{EffectBatch, Effects, Handled};
 
@@ -72,6 +72,7 @@ async fn it_finds_every_kind_when_all_messages_are_lost() {
     assert_eq!(report(&reports, Part::UnorderedGrants), done(Part::UnorderedGrants, 2));
     assert_eq!(report(&reports, Part::LapsedLocks), done(Part::LapsedLocks, 1));
     assert_eq!(report(&reports, Part::UnresolvedLocks), done(Part::UnresolvedLocks, 2));
+    assert_eq!(report(&reports, Part::MissingPoints), done(Part::MissingPoints, 2));
     assert_eq!(report(&reports, Part::EndedSales), done(Part::EndedSales, 1));
     assert_eq!(report(&reports, Part::Refunds), done(Part::Refunds, 1));
     let resent = report(&reports, Part::Outbox);
@@ -80,10 +81,12 @@ async fn it_finds_every_kind_when_all_messages_are_lost() {
 
     let batches = effects.batches();
     assert!(batches.contains(&EffectBatch::OrderClose(refs(&[unpaid]))));
-    assert!(batches.contains(&EffectBatch::StockMinus(refs(&[paid]))));
+    assert!(batches.contains(&EffectBatch::StockMinus(refs(std::slice::from_ref(&paid)))));
     assert!(batches.contains(&EffectBatch::StockUnlock(refs(&[closed]))));
     assert!(batches.contains(&EffectBatch::ReleaseLapsed(refs(&[foreign]))));
-    assert!(batches.contains(&EffectBatch::AutoReceive(refs(&[shipped]))));
+    assert!(batches.contains(&EffectBatch::AutoReceive(refs(std::slice::from_ref(&shipped)))));
+    let credits = vec![credit(&paid, ALICE, 100), credit(&shipped, ALICE, 100)];
+    assert!(batches.contains(&EffectBatch::BoundPlus(credits)));
     assert!(batches.contains(&EffectBatch::EndSales(vec![sale.0])));
     assert!(
         batches.iter().any(|batch| matches!(batch, EffectBatch::Refunds(_)) && names(batch) == [request_no.clone()])

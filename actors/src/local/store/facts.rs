@@ -224,7 +224,7 @@ fn member_facts(tables: &Tables, member: &Member) -> Option<MemberFacts> {
 }
 
 fn stuck_messages(tables: &Tables, now: Timestamp) -> Vec<(String, i64)> {
-    let waiting = tables.outbox.iter().filter(|row| !row.published);
+    let waiting = tables.outbox.iter().filter(|row| row.published_at.is_none());
     let ages = waiting.map(|row| (row.message.message_id.clone(), now.0 - row.created_at.0));
     ages.filter(|(_, age_ms)| *age_ms > STUCK_AFTER_MS).collect()
 }

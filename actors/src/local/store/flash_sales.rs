@@ -23,6 +23,7 @@ pub(super) fn create(tables: &mut Tables, unit: &CreateSale) -> SaleId {
         per_user_limit: new.per_user_limit,
         starts_at: new.starts_at,
         ends_at: new.ends_at,
+        challenge: new.challenge,
         state: SaleState::Draft,
         epoch: 0,
         granted: 0,
@@ -67,7 +68,7 @@ pub(super) fn edit(tables: &mut Tables, unit: &EditSale) -> SaleEdit {
     }
     let new = &unit.sale;
     (sale.price, sale.count, sale.per_user_limit) = (new.price, new.count, new.per_user_limit);
-    (sale.starts_at, sale.ends_at) = (new.starts_at, new.ends_at);
+    (sale.starts_at, sale.ends_at, sale.challenge) = (new.starts_at, new.ends_at, new.challenge);
     SaleEdit::Done
 }
 

@@ -1,14 +1,19 @@
 //! The outbox, the in-process queue and the parked messages.
 
 use super::Batch;
-use super::tables::Tables;
+use super::tables::{Outgoing, Tables};
+use crate::domain::Timestamp;
 use crate::domain::events::{Message, renamed};
-use crate::ports::store::units::{Enqueue, FinishDeliveries, MarkPublished, Park, Replay, RetryDelivery};
+use crate::ports::store::units::{
+    Enqueue, FinishDeliveries, MarkPublished, Park, PruneMessages, Replay, RetryDelivery, SpentMessages,
+};
 use crate::ports::store::{ParkedMessage, QueuedMessage};
 
-pub(super) fn mark_published(tables: &mut Tables, unit: &MarkPublished) {
+pub(super) fn mark_published(tables: &mut Tables, batch: &Batch, unit: &MarkPublished) {
     for row in &mut tables.outbox {
-        row.published |= unit.message_ids.contains(&row.message.message_id);
+        if unit.message_ids.contains(&row.message.message_id) {
+            row.published_at = row.published_at.or(Some(batch.at));
+        }
     }
 }
 
@@ -61,4 +66,34 @@ pub(super) fn replay(tables: &mut Tables, batch: &mut Batch, unit: &Replay) -> b
         payload: renamed(&parked.payload, &unit.new_message_id),
     });
     true
+}
+
+pub(super) fn prune(tables: &mut Tables, batch: &Batch, unit: &PruneMessages) -> usize {
+    let until = batch.at.minus(unit.older_than);
+    let mut spent: Vec<(Timestamp, String)> = spent(tables, unit.which);
+    spent.retain(|(at, _)| *at <= until);
+    spent.sort();
+    spent.truncate(unit.limit);
+    let gone = |message_id: &String| spent.iter().any(|(_, spent)| spent == message_id);
+    match unit.which {
+        SpentMessages::Published => tables.outbox.retain(|row| !gone(&row.message.message_id)),
+        SpentMessages::Seen => tables.inbox.retain(|message_id, _| !gone(message_id)),
+        SpentMessages::Replayed => tables.parked.retain(|parked| !gone(&parked.message_id)),
+    }
+    spent.len()
+}
+
+/// Their ids, and since when they are spent.
+fn spent(tables: &Tables, which: SpentMessages) -> Vec<(Timestamp, String)> {
+    match which {
+        SpentMessages::Published => {
+            let published = |row: &Outgoing| Some((row.published_at?, row.message.message_id.clone()));
+            tables.outbox.iter().filter_map(published).collect()
+        }
+        SpentMessages::Seen => tables.inbox.iter().map(|(message_id, at)| (*at, message_id.clone())).collect(),
+        SpentMessages::Replayed => {
+            let replayed = |parked: &ParkedMessage| Some((parked.replayed_at?, parked.message_id.clone()));
+            tables.parked.iter().filter_map(replayed).collect()
+        }
+    }
 }

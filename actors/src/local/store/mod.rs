@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use crate::domain::events::{Event, Message, pack};
 use crate::domain::{Timestamp, WareSkuId};
 use crate::ports::clock::{Clock, Entropy, message_id};
-use crate::ports::store::units::{UnitOutcome, WriteUnit};
+use crate::ports::store::units::{UnitOutcome, WriteUnit, kept_by};
 use crate::ports::store::{Committed, Store, StoreError, StoreRules};
 #[cfg(feature = "contract")]
 pub use fixture::MemoryFixtures;
@@ -65,7 +65,14 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         let mut copy = tables.clone();
         let mut batch = Batch::new(self.now_ms(), self.rules);
-        let outcomes = units.iter().map(|unit| apply(&mut copy, &mut batch, unit)).collect::<Result<_, _>>()?;
+        let mut outcomes = Vec::with_capacity(units.len());
+        for unit in units {
+            let outcome = apply(&mut copy, &mut batch, unit)?;
+            if let Some((asked, subject)) = kept_by(unit, &outcome) {
+                requests::keep_new(&mut copy, &batch, asked, &subject)?;
+            }
+            outcomes.push(outcome);
+        }
         let mut messages =
             pack(&batch.events, self.rules.items_per_message, || message_id(batch.at, self.entropy.as_ref()));
         messages.append(&mut batch.replayed);
@@ -126,7 +133,7 @@ fn apply(tables: &mut Tables, batch: &mut Batch, unit: &WriteUnit) -> Result<Uni
             UnitOutcome::RemoveCartItems(())
         }
         WriteUnit::MarkPublished(unit) => {
-            messages::mark_published(tables, unit);
+            messages::mark_published(tables, batch, unit);
             UnitOutcome::MarkPublished(())
         }
         WriteUnit::Enqueue(unit) => {
@@ -151,6 +158,7 @@ fn apply(tables: &mut Tables, batch: &mut Batch, unit: &WriteUnit) -> Result<Uni
         WriteUnit::RestockSale(unit) => UnitOutcome::RestockSale(flash_sales::restock(tables, batch, unit)?),
         WriteUnit::SetReceiver(unit) => UnitOutcome::SetReceiver(orders::set_receiver(tables, batch, unit)),
         WriteUnit::PruneRequests(unit) => UnitOutcome::PruneRequests(requests::prune(tables, batch, unit)),
+        WriteUnit::PruneMessages(unit) => UnitOutcome::PruneMessages(messages::prune(tables, batch, unit)),
         WriteUnit::ShipOrder(unit) => UnitOutcome::ShipOrder(fulfilment::ship(tables, batch, unit)),
         WriteUnit::ReceiveOrders(unit) => UnitOutcome::ReceiveOrders(fulfilment::receive(tables, batch, unit)?),
         WriteUnit::RefundOrder(unit) => UnitOutcome::RefundOrder(refunds::refund(tables, batch, unit)?),

@@ -92,9 +92,10 @@ fn close_one(tables: &mut Tables, batch: &mut Batch, unit: &CloseOrders, order_s
 }
 
 pub(super) fn announce_paid(tables: &mut Tables, batch: &mut Batch, unit: &AnnouncePaid) -> bool {
-    if !tables.inbox.insert(unit.message_id.clone()) {
+    if tables.inbox.contains_key(&unit.message_id) {
         return false;
     }
+    tables.inbox.insert(unit.message_id.clone(), batch.at);
     let paid = unit.order_sns.iter().filter_map(|order_sn| tables.orders.get(order_sn));
     for order in paid.filter(|order| OrderStatus::is_paid(order.status)) {
         let points_per_yuan = batch.rules.points_per_yuan;

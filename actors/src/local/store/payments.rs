@@ -92,7 +92,7 @@ pub(super) fn issue_pay_page(
         return Ok(PayPageIssue::Lapsed);
     }
     order.pay_page_issued_at = order.pay_page_issued_at.or(Some(batch.at));
-    Ok(PayPageIssue::Issued { pay_before, amount: order.pay_amount })
+    Ok(PayPageIssue::Issued { pay_before, amount: order.pay_amount, at: batch.at })
 }
 
 pub(super) fn settle_refund(tables: &mut Tables, batch: &Batch, unit: &SettleRefund) -> bool {

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::flash_sales::{held_by, is_open, is_waiting};
 use super::stock::is_lapsed;
-use super::tables::{Lock, Tables};
+use super::tables::{Lock, Outgoing, Tables};
+use crate::domain::events::BoundPlus;
 use crate::domain::flash_sale::{FlashSale, Grant, GrantState, SaleState};
 use crate::domain::order::{Order, OrderHistory, OrderStatus, close_due_at};
-use crate::domain::payment::{PendingRefund, Refund};
+use crate::domain::payment::{PaymentState, PendingRefund, Refund};
 use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LockState, StockRow};
-use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId, WareSkuId};
+use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId, WareSkuId, points};
 use crate::ports::store::{
     Address, CartItem, CatalogReads, FlashSaleReads, FulfilmentReads, KeptRequest, LedgerCursor, LedgerRow, LockRow,
     Member, MemberReads, MessageReads, OrderFilter, OrderReads, OrderSearch, OutboxRow, ParkedMessage, PaymentRow,
@@ -121,6 +122,15 @@ impl OrderReads for MemoryStore {
         orders.sort_by_key(|order| std::cmp::Reverse(place(order)));
         orders.truncate(filter.limit);
         Ok(orders)
+    }
+
+    async fn order_counts(&self, user_id: UserId) -> Result<Vec<(OrderStatus, u64)>, StoreError> {
+        let tables = self.tables();
+        let count = |status| {
+            let is_it = |order: &&Order| order.user_id == user_id && order.status == status;
+            (status, tables.orders.values().filter(is_it).count() as u64)
+        };
+        Ok(OrderStatus::ALL.into_iter().map(count).collect())
     }
 
     async fn order_history(&self, order_sn: &OrderSn) -> Result<Vec<OrderHistory>, StoreError> {
@@ -328,6 +338,19 @@ impl MemberReads for MemoryStore {
         Ok(tables.addresses.iter().filter(wanted).cloned().collect())
     }
 
+    async fn missing_points(&self, older_ms: i64, limit: usize) -> Result<Vec<BoundPlus>, StoreError> {
+        let (tables, now) = (self.tables(), self.now_ms());
+        let credited = |order_sn: &OrderSn| tables.points.iter().any(|entry| entry.order_sn.as_ref() == Some(order_sn));
+        let missing = tables.payments.iter().filter_map(|payment| {
+            let order = tables.orders.get(&payment.order_sn).filter(|order| order.status.is_paid())?;
+            let is_due = payment.state == PaymentState::Applied && is_older(payment.created_at, older_ms, now);
+            let Order { order_sn, user_id, pay_amount, .. } = order;
+            (is_due && !credited(order_sn))
+                .then(|| points::credit(order_sn, *user_id, *pay_amount, self.rules.points_per_yuan))
+        });
+        Ok(missing.take(limit).collect())
+    }
+
     async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError> {
         let tables = self.tables();
         let lines = tables.carts.iter().filter(|((owner, _), _)| *owner == user_id);
@@ -351,7 +374,8 @@ impl CatalogReads for MemoryStore {
 impl MessageReads for MemoryStore {
     async fn unpublished(&self, older_ms: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
         let (tables, now) = (self.tables(), self.now_ms());
-        let waiting = tables.outbox.iter().filter(|row| !row.published && is_older(row.created_at, older_ms, now));
+        let is_waiting = |row: &&Outgoing| row.published_at.is_none() && is_older(row.created_at, older_ms, now);
+        let waiting = tables.outbox.iter().filter(is_waiting);
         let rows = waiting.map(|row| OutboxRow { message: row.message.clone(), created_at: row.created_at });
         Ok(rows.take(limit).collect())
     }

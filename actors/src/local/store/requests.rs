@@ -3,8 +3,8 @@
 use super::Batch;
 use super::tables::Tables;
 use crate::domain::UserId;
-use crate::ports::store::units::PruneRequests;
-use crate::ports::store::{KeptRequest, RequestKey};
+use crate::ports::store::units::{KeepRequest, PruneRequests};
+use crate::ports::store::{KeptRequest, RequestKey, StoreError};
 
 /// Where the request of a user is kept.
 pub(super) fn place_of(user_id: UserId, request: &RequestKey) -> (UserId, String, String) {
@@ -15,6 +15,21 @@ pub(super) fn place_of(user_id: UserId, request: &RequestKey) -> (UserId, String
 pub(super) fn keep(tables: &mut Tables, batch: &Batch, user_id: UserId, request: &RequestKey, subject: &str) {
     let kept = KeptRequest { digest: request.digest.clone(), subject: subject.to_owned() };
     tables.requests.insert(place_of(user_id, request), (kept, batch.at));
+}
+
+/// Keeps the key that a unit was asked for under; one that is kept already refuses the unit.
+pub(super) fn keep_new(
+    tables: &mut Tables,
+    batch: &Batch,
+    asked: &KeepRequest,
+    subject: &str,
+) -> Result<(), StoreError> {
+    let KeepRequest { user_id, request } = asked;
+    if tables.requests.contains_key(&place_of(*user_id, request)) {
+        return Err(StoreError::Constraint(format!("key {} of {user_id} is kept already", request.key)));
+    }
+    keep(tables, batch, *user_id, request, subject);
+    Ok(())
 }
 
 pub(super) fn prune(tables: &mut Tables, batch: &Batch, unit: &PruneRequests) -> usize {

@@ -36,7 +36,7 @@ pub(super) struct Tables {
     pub points: Vec<PointsEntry>,
     pub carts: BTreeMap<(UserId, SkuId), u32>,
     pub outbox: Vec<Outgoing>,
-    pub inbox: BTreeSet<String>,
+    pub inbox: BTreeMap<String, Timestamp>,
     pub queue: BTreeMap<String, QueuedMessage>,
     pub parked: Vec<ParkedMessage>,
     pub requests: BTreeMap<(UserId, String, String), (KeptRequest, Timestamp)>,
@@ -86,13 +86,13 @@ pub(super) struct PointsEntry {
 pub(super) struct Outgoing {
     pub message: Message,
     pub created_at: Timestamp,
-    pub published: bool,
+    pub published_at: Option<Timestamp>,
 }
 
 impl Tables {
     pub fn add_outbox(&mut self, messages: &[Message], at: Timestamp) {
         let rows =
-            messages.iter().map(|message| Outgoing { message: message.clone(), created_at: at, published: false });
+            messages.iter().map(|message| Outgoing { message: message.clone(), created_at: at, published_at: None });
         self.outbox.extend(rows);
     }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::domain::events::BoundPlus;
 use crate::domain::order::Receiver;
 use crate::domain::{SkuId, UserId};
 
@@ -61,6 +62,10 @@ pub trait MemberReads {
     async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError>;
     /// The default addresses of these members; those without one are missing from the answer.
     async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError>;
+    /// What the buyers of orders in 1–3 earned and did not get, although their payment was applied more than `older_ms`
+    /// ago: the message was lost. Oldest payment first. An order whose points came before its payment may be among them;
+    /// crediting it again changes nothing.
+    async fn missing_points(&self, older_ms: i64, limit: usize) -> Result<Vec<BoundPlus>, StoreError>;
     /// A member's cart, by SKU.
     async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError>;
 }

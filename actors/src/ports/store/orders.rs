@@ -66,6 +66,8 @@ pub trait OrderReads {
     async fn order_by_token(&self, user_id: UserId, token: &str) -> Result<Option<Order>, StoreError>;
     /// A user's orders with their items, newest first.
     async fn orders_of(&self, user_id: UserId, filter: &OrderFilter) -> Result<Vec<Order>, StoreError>;
+    /// How many orders a user has in each status; those with none may be missing.
+    async fn order_counts(&self, user_id: UserId) -> Result<Vec<(OrderStatus, u64)>, StoreError>;
     /// The history of an order, oldest first.
     async fn order_history(&self, order_sn: &OrderSn) -> Result<Vec<OrderHistory>, StoreError>;
     /// Unpaid orders whose `pay_before` + `grace` is over, oldest first.

@@ -3,6 +3,7 @@
 //! The doc of each kind is its contract; `ports::contract::store` tests it on every adapter.
 
 mod editing;
+mod keyed;
 mod life;
 
 use std::time::Duration;
@@ -14,8 +15,11 @@ use crate::domain::payment::Receipt;
 use crate::domain::stock::{LockState, Resolution, StockRow};
 use crate::domain::{Money, OrderSn, SaleId, SkuId, Timestamp, UserId, WareId, WareSkuId};
 use crate::ports::store::{KeptRequest, RequestKey};
-pub use editing::{EditSale, PruneRequests, ReceiverChange, RestockSale, SaleEdit, SaleRestock, SetReceiver};
-
+pub use editing::{
+    EditSale, PruneMessages, PruneRequests, ReceiverChange, RestockSale, SaleEdit, SaleRestock, SetReceiver,
+    SpentMessages,
+};
+pub use keyed::{KeepRequest, kept_by};
 pub use life::{
     HandleReturn, OrderReceive, OrderRefund, OrderShip, ReceiveOrders, RefundOrder, RequestReturn, ReturnHandling,
     ReturnRequest, ShipOrder,
@@ -95,6 +99,7 @@ units! {
     RestockSale => SaleRestock,
     SetReceiver => ReceiverChange,
     PruneRequests => usize,
+    PruneMessages => usize,
     ShipOrder => OrderShip,
     ReceiveOrders => Vec<OrderReceive>,
     RefundOrder => OrderRefund,
@@ -417,6 +422,8 @@ pub struct CloseOrders {
     pub note: String,
     /// Only when `pay_before` + `close_grace` is over by the store's clock (timeout); `false` for the owner's cancel.
     pub when_due: bool,
+    /// The key it is asked for under, if any: then of one order.
+    pub asked: Option<KeepRequest>,
 }
 
 /// What became of one order.
@@ -437,6 +444,8 @@ pub enum OrderClose {
 pub struct IssuePayPage {
     /// The order.
     pub order_sn: OrderSn,
+    /// The key it is asked for under, if any.
+    pub asked: Option<KeepRequest>,
 }
 
 /// Outcome of [`IssuePayPage`].
@@ -448,6 +457,8 @@ pub enum PayPageIssue {
         pay_before: Timestamp,
         /// Amount.
         amount: Money,
+        /// The transaction's time.
+        at: Timestamp,
     },
     /// The order is not in 0.
     WrongState(OrderStatus),

@@ -153,7 +153,7 @@ pub async fn unpaid_orders_are_read_together(fixtures: &dyn StoreFixture) {
     let (plain, shown) = (world.placed(ALICE, 1).await, world.placed(BOB, 1).await);
     let (paid, closed) = (world.paid(ALICE, 1).await, world.placed(ALICE, 1).await);
     world.cancel(&closed).await;
-    world.one(IssuePayPage { order_sn: shown.clone() }).await;
+    world.one(IssuePayPage { order_sn: shown.clone(), asked: None }).await;
     let pay_before = world.now().plus(PAYMENT_TIMEOUT);
 
     let asked = [paid, shown.clone(), closed, world.number(), plain.clone()];

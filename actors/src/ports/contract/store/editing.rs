@@ -5,7 +5,7 @@ use super::values::{line_of, receiver};
 use super::world::{ALICE, BOB, NORTH, PHONE, SOUTH, World};
 use crate::domain::Money;
 use crate::domain::SaleId;
-use crate::domain::flash_sale::{FlashSale, NewFlashSale, SaleState};
+use crate::domain::flash_sale::{ChallengeMode, FlashSale, NewFlashSale, SaleState};
 use crate::domain::order::{Order, OrderStatus};
 use crate::ports::store::units::{
     EditSale, EndSale, PauseSale, ReceiverChange, RestockSale, SaleEdit, SaleRestock, SetReceiver,
@@ -25,6 +25,7 @@ pub async fn a_draft_is_edited(fixtures: &dyn StoreFixture) {
         per_user_limit: 2,
         starts_at: terms.starts_at.plus(std::time::Duration::from_secs(60)),
         ends_at: terms.ends_at.plus(std::time::Duration::from_secs(60)),
+        challenge: ChallengeMode::Always,
         ..terms.clone()
     };
     assert_eq!(world.one(EditSale { sale_id, seen: terms, sale: sale.clone() }).await, SaleEdit::Done);
@@ -50,6 +51,7 @@ pub async fn an_edit_must_have_seen_the_draft(fixtures: &dyn StoreFixture) {
         NewFlashSale { per_user_limit: 9, ..seen.clone() },
         NewFlashSale { starts_at: seen.starts_at.minus(std::time::Duration::from_secs(1)), ..seen.clone() },
         NewFlashSale { ends_at: seen.ends_at.plus(std::time::Duration::from_secs(1)), ..seen.clone() },
+        NewFlashSale { challenge: ChallengeMode::Always, ..seen.clone() },
     ] {
         assert_eq!(edit(sale_id, &other).await, SaleEdit::Changed);
     }

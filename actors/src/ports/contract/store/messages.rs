@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::StoreFixture;
-use super::values::{cancelling, items, named, outcome, packed};
+use super::values::{announcing, cancelling, items, named, outcome, packed};
 use super::world::{ALICE, NORTH, PHONE, RULES, World};
 use crate::domain::Timestamp;
 use crate::domain::events::{Message, Queue, RoutingKey};
-use crate::ports::store::units::{Enqueue, FinishDeliveries, MarkPublished, Park, Replay, RetryDelivery};
+use crate::ports::store::units::{
+    Enqueue, FinishDeliveries, MarkPublished, Park, PruneMessages, Replay, RetryDelivery, SpentMessages,
+};
 use crate::ports::store::{ParkedMessage, QueuePosition, QueuedMessage, StoreRules};
 
 fn message(message_id: &str) -> Message {
@@ -206,4 +208,71 @@ pub async fn a_parked_message_is_replayed_once(fixtures: &dyn StoreFixture) {
     world.one(Park { payload: "no document".into(), ..parking("c", "poison") }).await;
     let committed = world.commit(vec![replaying("c", "c-2").into()]).await;
     assert_eq!(committed.messages[0].payload, "no document", "what cannot be read stays as it is");
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn pruning(which: SpentMessages, hours: u32, limit: usize) -> PruneMessages {
+    PruneMessages { which, older_than: hours * HOUR, limit }
+}
+
+/// Published rows are forgotten from the oldest on, at most so many at once. What waits is kept however old it is.
+pub async fn published_messages_are_forgotten(fixtures: &dyn StoreFixture) {
+    let world = World::new(fixtures).await;
+    for (number, id) in ["waits", "first", "second", "third"].into_iter().enumerate() {
+        world.one(parking(&format!("source of {id}"), "poison")).await;
+        world.one(Replay { message_id: format!("source of {id}"), new_message_id: id.into() }).await;
+        if number > 0 {
+            world.one(MarkPublished { message_ids: vec![id.into()] }).await;
+            world.clock.advance(HOUR);
+        }
+    }
+    let published = SpentMessages::Published;
+    assert_eq!(world.one(pruning(published, 4, 10)).await, 0);
+    assert_eq!(world.one(pruning(published, 2, 1)).await, 1, "the first");
+    assert_eq!(world.one(pruning(published, 2, 10)).await, 1, "the second");
+    assert_eq!(world.one(pruning(published, 2, 10)).await, 0, "the third is too young");
+    world.one(MarkPublished { message_ids: vec!["third".into()] }).await;
+    assert_eq!(world.one(pruning(published, 1, 10)).await, 1, "the first mark counts");
+    assert_eq!(outbox(&world, 0, 10).await, ["waits"]);
+    assert_eq!(parked(&world).await.len(), 4, "only the outbox was meant");
+}
+
+/// Seen messages are forgotten from the oldest on; then they would be announced again.
+pub async fn seen_messages_are_forgotten(fixtures: &dyn StoreFixture) {
+    let world = World::with_phones(fixtures, 10).await;
+    let paid = world.paid(ALICE, 1).await;
+    for id in ["first", "second", "third"] {
+        assert!(world.one(announcing(id, &[&paid])).await);
+        world.clock.advance(HOUR);
+    }
+    assert_eq!(world.one(pruning(SpentMessages::Seen, 4, 10)).await, 0);
+    assert_eq!(world.one(pruning(SpentMessages::Seen, 2, 1)).await, 1);
+    assert!(!world.one(announcing("second", &[&paid])).await);
+    assert_eq!(world.one(pruning(SpentMessages::Seen, 2, 10)).await, 1);
+    assert!(!world.one(announcing("third", &[&paid])).await);
+    assert!(world.one(announcing("first", &[&paid])).await);
+    assert!(world.one(announcing("second", &[&paid])).await);
+}
+
+/// Replayed messages are forgotten by the time of their replay; one that was not replayed stays.
+pub async fn replayed_messages_are_forgotten(fixtures: &dyn StoreFixture) {
+    let world = World::new(fixtures).await;
+    for id in ["waits", "first", "second"] {
+        world.one(parking(id, "poison")).await;
+    }
+    world.clock.advance(5 * HOUR);
+    for id in ["first", "second"] {
+        assert!(world.one(Replay { message_id: id.into(), new_message_id: format!("{id} again") }).await);
+        world.clock.advance(HOUR);
+    }
+    let replayed = SpentMessages::Replayed;
+    assert_eq!(world.one(pruning(replayed, 3, 10)).await, 0);
+    assert_eq!(world.one(pruning(replayed, 1, 1)).await, 1);
+    let left: Vec<String> = parked(&world).await.into_iter().map(|parked| parked.message_id).collect();
+    assert_eq!(left, ["second", "waits"]);
+    assert_eq!(world.one(pruning(replayed, 1, 10)).await, 1);
+    assert_eq!(world.one(pruning(replayed, 0, 10)).await, 0);
+    assert_eq!(parked(&world).await.len(), 1);
+    assert_eq!(outbox(&world, 0, 10).await, ["first again", "second again"]);
 }

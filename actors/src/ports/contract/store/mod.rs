@@ -191,6 +191,8 @@ macro_rules! store_contract {
                 points_are_credited_once,
                 only_buyers_of_paid_orders_earn,
                 unknown_orders_and_members_are_credited,
+                missing_points_are_listed,
+                points_before_the_payment_are_not_missing,
             ],
             fulfilling: [
                 a_paid_order_is_shipped,
@@ -235,6 +237,9 @@ macro_rules! store_contract {
                 the_queue_is_read_in_pages,
                 a_message_is_parked_once,
                 a_parked_message_is_replayed_once,
+                published_messages_are_forgotten,
+                seen_messages_are_forgotten,
+                replayed_messages_are_forgotten,
             ],
             reads: [
                 the_store_knows_the_time,
@@ -257,6 +262,9 @@ macro_rules! store_contract {
                 a_key_makes_one_order,
                 a_key_twice_in_one_batch_makes_one_order,
                 a_refused_order_leaves_its_key_free,
+                a_change_keeps_its_key,
+                a_change_under_a_kept_key_is_undone,
+                a_refused_change_leaves_its_key_free,
                 old_keys_are_forgotten,
             ],
             editing: [

@@ -258,14 +258,14 @@ pub async fn a_pay_page_is_issued_in_time(fixtures: &dyn StoreFixture) {
     let world = World::with_phones(fixtures, 10).await;
     let order_sn = world.placed(ALICE, 3).await;
     let pay_before = world.now().plus(PAYMENT_TIMEOUT);
-    let issuing = || IssuePayPage { order_sn: order_sn.clone() };
+    let issuing = || IssuePayPage { order_sn: order_sn.clone(), asked: None };
     let unpaid =
         async || world.store.unpaid_orders(std::slice::from_ref(&order_sn)).await.map(|mut list| list.remove(0));
     assert_eq!(unpaid().await.map(|order| order.pay_page_issued), Ok(false));
 
     let first = world.now();
     for _ in 0..2 {
-        let issued = PayPageIssue::Issued { pay_before, amount: Money(3 * PRICE.0) };
+        let issued = PayPageIssue::Issued { pay_before, amount: Money(3 * PRICE.0), at: world.now() };
         assert_eq!(world.one(issuing()).await, issued);
         assert_eq!(world.order(&order_sn).await.pay_page_issued_at, Some(first));
         assert_eq!(unpaid().await.map(|order| order.pay_page_issued), Ok(true));
@@ -281,7 +281,7 @@ pub async fn a_decided_order_has_no_pay_page(fixtures: &dyn StoreFixture) {
     let world = World::with_phones(fixtures, 10).await;
     let (closed, paid) = (world.placed(ALICE, 1).await, world.paid(BOB, 1).await);
     world.cancel(&closed).await;
-    let issuing = |order_sn: &OrderSn| IssuePayPage { order_sn: order_sn.clone() };
+    let issuing = |order_sn: &OrderSn| IssuePayPage { order_sn: order_sn.clone(), asked: None };
     let wrong = PayPageIssue::WrongState;
     assert_eq!(world.one(issuing(&closed)).await, wrong(OrderStatus::Closed));
     assert_eq!(world.one(issuing(&paid)).await, wrong(OrderStatus::AwaitingShipment));

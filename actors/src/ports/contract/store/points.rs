@@ -1,7 +1,11 @@
 //! [`AnnouncePaid`] and [`AddPoints`].
 
+use std::time::Duration;
+
 use super::StoreFixture;
-use super::values::{credit, foreign, items, named, outcome, packed, payment};
+use super::values::{
+    announcing, credit, foreign, items, named, outcome, packed, payment, receiving, refunding, shipping,
+};
 use super::world::{ALICE, BOB, NORTH, PHONE, RULES, World};
 use crate::domain::events::{BoundPlus, RoutingKey};
 use crate::domain::invariants::check;
@@ -13,10 +17,6 @@ use crate::ports::store::units::{AddPoints, AnnouncePaid};
 
 /// A buyer who is no member.
 const STRANGER: UserId = UserId(77);
-
-fn announcing(message_id: &str, order_sns: &[&OrderSn]) -> AnnouncePaid {
-    AnnouncePaid { message_id: message_id.into(), order_sns: order_sns.iter().copied().cloned().collect() }
-}
 
 fn crediting(credits: &[(&OrderSn, UserId, i64)]) -> AddPoints {
     AddPoints {
@@ -134,4 +134,46 @@ pub async fn unknown_orders_and_members_are_credited(fixtures: &dyn StoreFixture
     assert_eq!(world.one(unit).await, [false, false]);
     assert_eq!(balance(&world, ALICE).await, (50, 20));
     assert_eq!(check(&world.facts().await).broken(), [""; 0]);
+}
+
+/// Applied payments without points are listed once they are old enough, oldest first, while their order is in 1–3.
+pub async fn missing_points_are_listed(fixtures: &dyn StoreFixture) {
+    let world = World::with_rules(fixtures, StoreRules { points_per_yuan: 3, ..RULES }).await;
+    world.fixture.add_stock(PHONE, NORTH, 20).await;
+    let missing =
+        async |older_ms, limit| world.store.missing_points(older_ms, limit).await.expect("payments are readable");
+    let first = world.paid(ALICE, 2).await;
+    world.clock.advance(Duration::from_secs(10));
+    let second = world.shipped(BOB, 1).await;
+    let credited = world.paid(BOB, 1).await;
+    let refunded = world.paid(BOB, 1).await;
+    world.placed(ALICE, 1).await;
+    world.one(crediting(&[(&credited, BOB, 300)])).await;
+    world.one(refunding(&refunded)).await;
+    let (of_first, of_second) = (credit(&first, ALICE, 600), credit(&second, BOB, 300));
+    assert_eq!(missing(0, 10).await, [of_first.clone(), of_second.clone()]);
+    assert_eq!(missing(0, 1).await, std::slice::from_ref(&of_first));
+    assert_eq!(missing(5_000, 10).await, std::slice::from_ref(&of_first));
+    assert_eq!(missing(15_000, 10).await, []);
+
+    assert_eq!(world.one(AddPoints { credits: vec![of_first] }).await, [true]);
+    assert_eq!(missing(0, 10).await, std::slice::from_ref(&of_second));
+    assert_eq!(world.one(AddPoints { credits: vec![of_second] }).await, [true]);
+    assert_eq!(missing(0, 10).await, []);
+}
+
+/// Points that came before the payment are enough: of cash on delivery, say, whose payment is made at the receipt.
+pub async fn points_before_the_payment_are_not_missing(fixtures: &dyn StoreFixture) {
+    let world = World::with_phones(fixtures, 10).await;
+    let mut on_delivery = world.placing(BOB, &world.phones(1).await);
+    on_delivery.order.pay_type = PayType::CashOnDelivery;
+    let order_sn = on_delivery.order.order_sn.clone();
+    world.one(on_delivery).await;
+    assert_eq!(world.one(crediting(&[(&order_sn, BOB, 100)])).await, [true]);
+    world.one(shipping(&order_sn)).await;
+    world.one(receiving(&order_sn)).await;
+    // Asked for once more, it is known to be there.
+    assert_eq!(world.one(crediting(&[(&order_sn, BOB, 100)])).await, [false]);
+    assert_eq!(world.store.missing_points(0, 10).await, Ok(vec![]));
+    assert_eq!(balance(&world, BOB).await, (100, 100));
 }

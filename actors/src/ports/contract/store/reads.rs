@@ -66,6 +66,11 @@ pub async fn orders_are_listed_newest_first(fixtures: &dyn StoreFixture) {
     assert_eq!(listed(Some(OrderStatus::AwaitingShipment), 10).await, pick(&[1]));
     assert_eq!(listed(Some(OrderStatus::Closed), 10).await, pick(&[2]));
     assert_eq!(listed(Some(OrderStatus::Void), 10).await, []);
+    let mut counts = world.store.order_counts(ALICE).await.expect("orders are countable");
+    counts.retain(|(_, orders)| *orders > 0);
+    counts.sort_by_key(|(status, _)| status.code());
+    let expected = [(OrderStatus::AwaitingPayment, 2), (OrderStatus::AwaitingShipment, 1), (OrderStatus::Closed, 1)];
+    assert_eq!(counts, expected);
     let all = OrderFilter { limit: 10, ..OrderFilter::default() };
     let orders = world.store.orders_of(ALICE, &all).await.expect("orders are readable");
     for order in orders {

@@ -29,6 +29,7 @@ pub async fn a_sale_is_created_as_a_draft(fixtures: &dyn StoreFixture) {
         per_user_limit: new.per_user_limit,
         starts_at: new.starts_at,
         ends_at: new.ends_at,
+        challenge: new.challenge,
         state: SaleState::Draft,
         epoch: world.sale(ids[0]).await.epoch,
         granted: 0,

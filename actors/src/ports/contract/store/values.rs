@@ -8,7 +8,8 @@ use crate::domain::returns::ReturnCommand;
 use crate::domain::stock::StockRow;
 use crate::domain::{Money, OrderSn, SaleId, SkuId, TradeNo, UserId, WareSkuId};
 use crate::ports::store::units::{
-    CloseOrders, HandleReturn, LockRequest, ReceiveOrders, RefundOrder, RequestReturn, ShipOrder, TakePayment, Unit,
+    AnnouncePaid, CloseOrders, HandleReturn, LockRequest, ReceiveOrders, RefundOrder, RequestReturn, ShipOrder,
+    TakePayment, Unit,
 };
 use crate::ports::store::{Committed, Member, SaleAttribute, Sku};
 
@@ -139,6 +140,11 @@ pub fn payment(receipt: Receipt) -> TakePayment {
     TakePayment { receipt, notify_id: "notify-1".into() }
 }
 
+/// Sends on what these paid orders need, once for this message.
+pub fn announcing(message_id: &str, order_sns: &[&OrderSn]) -> AnnouncePaid {
+    AnnouncePaid { message_id: message_id.into(), order_sns: order_sns.iter().copied().cloned().collect() }
+}
+
 /// Closes one order at its owner's wish.
 pub fn cancelling(order_sn: &OrderSn) -> CloseOrders {
     CloseOrders {
@@ -146,6 +152,7 @@ pub fn cancelling(order_sn: &OrderSn) -> CloseOrders {
         operator: Operator::User,
         note: "cancelled".into(),
         when_due: false,
+        asked: None,
     }
 }
 
@@ -156,6 +163,7 @@ pub fn timing_out(order_sns: &[OrderSn]) -> CloseOrders {
         operator: Operator::System,
         note: "payment timeout".into(),
         when_due: true,
+        asked: None,
     }
 }
 
@@ -178,6 +186,7 @@ pub fn receiving(order_sn: &OrderSn) -> ReceiveOrders {
         operator: Operator::User,
         note: "received".into(),
         when_due: false,
+        asked: None,
     }
 }
 
@@ -188,6 +197,7 @@ pub fn receiving_due(order_sns: &[OrderSn]) -> ReceiveOrders {
         operator: Operator::System,
         note: "received by time".into(),
         when_due: true,
+        asked: None,
     }
 }
 
@@ -199,6 +209,7 @@ pub fn refunding(order_sn: &OrderSn) -> RefundOrder {
         request_no: whole_request_no(order_sn),
         operator: Operator::Admin,
         note: "refunded".into(),
+        asked: None,
     }
 }
 
@@ -221,6 +232,7 @@ pub fn returning(order_sn: &OrderSn, user_id: UserId, quantity: u32) -> RequestR
         reason: "does not fit".into(),
         description: "too large".into(),
         window: RETURN_WINDOW,
+        asked: None,
     }
 }
 

@@ -9,7 +9,7 @@ pub use super::values::{
     shipping, sku, trade_no,
 };
 use super::{Fixture, StoreFixture};
-use crate::domain::flash_sale::{FlashSale, Grant, NewFlashSale};
+use crate::domain::flash_sale::{ChallengeMode, FlashSale, Grant, NewFlashSale};
 use crate::domain::invariants::{ALWAYS, Facts, SaleFacts, check};
 use crate::domain::order::{LockLine, NewOrder, Order, OrderHistory, OrderStatus, PayType};
 use crate::domain::payment::Receipt;
@@ -281,6 +281,7 @@ impl World {
             per_user_limit,
             starts_at: self.now(),
             ends_at: self.now().plus(Duration::from_secs(3600)),
+            challenge: ChallengeMode::default(),
         }
     }
 

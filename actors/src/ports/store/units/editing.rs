@@ -83,3 +83,25 @@ pub struct PruneRequests {
     /// At most so many.
     pub limit: usize,
 }
+
+/// Messages that nobody needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SpentMessages {
+    /// Outbox rows, by when they were marked published.
+    Published,
+    /// Inbox rows, by when the message was first handled.
+    Seen,
+    /// Parked messages that were replayed, by when. One that was not replayed waits for its operator for ever.
+    Replayed,
+}
+
+/// Forgets spent messages that are older than this, the oldest first. Answers how many.
+#[derive(Clone, Debug)]
+pub struct PruneMessages {
+    /// Which.
+    pub which: SpentMessages,
+    /// How long they are kept.
+    pub older_than: Duration,
+    /// At most so many.
+    pub limit: usize,
+}

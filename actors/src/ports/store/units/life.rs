@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::KeepRequest;
 use crate::domain::order::{Operator, OrderStatus};
 use crate::domain::payment::{Refund, RefundScope};
 use crate::domain::returns::{ReturnCommand, ReturnState};
@@ -52,6 +53,8 @@ pub struct ReceiveOrders {
     pub note: String,
     /// Only when shipped at + `auto_confirm_days` is over by the store's clock; `false` for the owner's word.
     pub when_due: bool,
+    /// The key it is asked for under, if any: then of one order.
+    pub asked: Option<KeepRequest>,
 }
 
 /// What became of one order of [`ReceiveOrders`].
@@ -91,6 +94,8 @@ pub struct RefundOrder {
     pub operator: Operator,
     /// Why.
     pub note: String,
+    /// The key it is asked for under, if any.
+    pub asked: Option<KeepRequest>,
 }
 
 /// Outcome of [`RefundOrder`].
@@ -129,6 +134,8 @@ pub struct RequestReturn {
     pub description: String,
     /// How long after the receipt it may be asked.
     pub window: Duration,
+    /// The key it is asked for under, if any.
+    pub asked: Option<KeepRequest>,
 }
 
 /// Outcome of [`RequestReturn`]. Judged in this order: unknown order, unknown SKU, repeated, open, state, window, units.

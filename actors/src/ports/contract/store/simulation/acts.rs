@@ -12,8 +12,8 @@ use crate::domain::stock::{Resolution, StockRow};
 use crate::domain::{Money, OrderSn, UserId, WareId};
 use crate::ports::store::RequestKey;
 use crate::ports::store::units::{
-    AdjustStock, ArmSale, CommitGrants, CreateSale, EndSale, FailGrants, IssuePayPage, LockStock, MakeFlashOrders,
-    PauseSale, RaiseEpoch, RestockSale, SetReceiver, SettleRefund, WriteUnit,
+    AdjustStock, ArmSale, CommitGrants, CreateSale, EndSale, FailGrants, IssuePayPage, KeepRequest, LockStock,
+    MakeFlashOrders, PauseSale, RaiseEpoch, RestockSale, SetReceiver, SettleRefund, WriteUnit,
 };
 
 impl Life {
@@ -31,7 +31,7 @@ impl Life {
             24..=25 => self.make_or_fail(),
             26..=29 => vec![self.pay()],
             30..=31 => vec![self.close()],
-            32 => vec![IssuePayPage { order_sn: self.some_order_sn() }.into()],
+            32 => vec![IssuePayPage { order_sn: self.some_order_sn(), asked: self.some_key() }.into()],
             33 => self.settle(),
             34..=50 => vec![self.fulfil()],
             51..=52 => self.restock(),
@@ -85,6 +85,14 @@ impl Life {
             unit.request = Some(RequestKey { operation: "orders", digest: format!("digest of {key}"), key });
         }
         unit.into()
+    }
+
+    /// Seldom a key, seldom one that is kept already.
+    pub(super) fn some_key(&self) -> Option<KeepRequest> {
+        let user_id = self.some_buyer();
+        let key = format!("key-{}", if self.dice.one_in(8) { 0 } else { self.dice.below(100_000) });
+        let request = RequestKey { operation: "changes", digest: format!("digest of {key}"), key };
+        self.dice.one_in(4).then_some(KeepRequest { user_id, request })
     }
 
     fn lock(&mut self) -> WriteUnit {

@@ -8,7 +8,9 @@ use super::{Life, mail};
 use crate::domain::OrderSn;
 use crate::domain::invariants::check;
 use crate::domain::stock::{LockState, Resolution};
-use crate::ports::store::units::{EndSale, FailGrants, MakeFlashOrders, MarkPublished, SettleRefund, WriteUnit};
+use crate::ports::store::units::{
+    AddPoints, EndSale, FailGrants, MakeFlashOrders, MarkPublished, SettleRefund, WriteUnit,
+};
 use crate::ports::store::{LockRow, OutboxRow};
 
 /// Longer than any deadline, lease or window.
@@ -62,6 +64,10 @@ impl Life {
         for (state, way) in [(LockState::Deducted, Resolution::Deduct), (LockState::Released, Resolution::Release)] {
             let due: Vec<&LockRow> = unresolved.iter().filter(|(_, due)| *due == state).map(|(row, _)| row).collect();
             units.extend(resolving(way, &due, false));
+        }
+        let credits = store.missing_points(0, ALL).await.expect("payments are readable");
+        if !credits.is_empty() {
+            units.push(AddPoints { credits }.into());
         }
         for sale in store.open_sales().await.expect("sales are readable") {
             units.push(EndSale { sale_id: sale.id }.into());

@@ -8,7 +8,7 @@ use super::{KnownOrder, Life};
 use crate::domain::Money;
 use crate::domain::order::Order;
 use crate::domain::returns::ReturnCommand;
-use crate::ports::store::units::{HandleReturn, RequestReturn, ShipOrder, WriteUnit};
+use crate::ports::store::units::{HandleReturn, ReceiveOrders, RefundOrder, RequestReturn, ShipOrder, WriteUnit};
 
 impl Life {
     pub(super) fn fulfil(&self) -> WriteUnit {
@@ -18,9 +18,9 @@ impl Life {
                 let auto_confirm_days = u32::from(self.dice.one_in(2));
                 ShipOrder { auto_confirm_days, ..shipping(&order.order_sn) }.into()
             }
-            4 => receiving(&order.order_sn).into(),
+            4 => ReceiveOrders { asked: self.some_key(), ..receiving(&order.order_sn) }.into(),
             5 => receiving_due(&[order.order_sn]).into(),
-            6 => refunding(&order.order_sn).into(),
+            6 => RefundOrder { asked: self.some_key(), ..refunding(&order.order_sn) }.into(),
             7..=8 => self.refund_part(&order),
             9..=11 => self.ask_back(&order),
             _ => self.handle(),
@@ -51,7 +51,8 @@ impl Life {
         let quantity = u32::try_from(1 + self.dice.below(3)).unwrap_or(1);
         let sku_id = if self.dice.one_in(3) { CASE } else { PHONE };
         let window = Duration::from_secs(if self.dice.one_in(4) { 10 } else { 24 * 3600 });
-        RequestReturn { sku_id, window, ..returning(&order.order_sn, order.user_id, quantity) }.into()
+        let asked = self.some_key();
+        RequestReturn { sku_id, window, asked, ..returning(&order.order_sn, order.user_id, quantity) }.into()
     }
 
     fn handle(&self) -> WriteUnit {

@@ -165,18 +165,32 @@ impl Life {
         self.commit(units).await;
     }
 
-    /// Commits a batch, judges the answer and the store, and learns from it.
+    /// Commits a batch. One that a constraint refuses is halved, as the writer does it, until the unit at fault is alone.
     async fn commit(&mut self, units: Vec<WriteUnit>) {
-        let answer = self.world.store.commit(&units).await;
+        let mut waiting = vec![units.clone()];
+        while let Some(mut units) = waiting.pop() {
+            if !self.try_commit(&units).await && units.len() > 1 {
+                let second = units.split_off(units.len() / 2);
+                waiting.extend([second, units]);
+            }
+        }
+        self.said.extend(units);
+        self.said.drain(..self.said.len().saturating_sub(REMEMBERED));
+    }
+
+    /// Commits a batch, judges the answer and the store, and learns from it; `false` when a constraint refused it.
+    async fn try_commit(&mut self, units: &[WriteUnit]) -> bool {
+        let answer = self.world.store.commit(units).await;
         if let Some(twin) = &mut self.twin {
-            twin.follow(&units, &answer).await;
+            twin.follow(units, &answer).await;
         }
         let before = std::mem::take(&mut self.rows);
         self.look().await;
+        let is_committed = answer.is_ok();
         match answer {
             Ok(committed) => {
                 self.judge_stock_news(&before, &committed);
-                self.learn(&units, committed);
+                self.learn(units, committed);
             }
             Err(StoreError::Constraint(_)) => *self.tally.entry("Batch.Constraint".into()).or_default() += 1,
             Err(error) => panic!("{error}: {units:#?}"),
@@ -187,8 +201,7 @@ impl Life {
         if let Some(twin) = &mut self.twin {
             twin.compare(&facts, &self.rows).await;
         }
-        self.said.extend(units);
-        self.said.drain(..self.said.len().saturating_sub(REMEMBERED));
+        is_committed
     }
 
     /// Reads what the next units are made from.

@@ -7,7 +7,7 @@ use actors::domain::returns::ReturnApply;
 use actors::ports::store::{FulfilmentReads, OrderSearch, ReturnSearch, Store, StoreError};
 use async_trait::async_trait;
 
-use super::PostgresStore;
+use super::DatabaseStore;
 use super::rows::{limit, order_sn};
 use crate::store::columns::{RefundColumns, ReturnColumns, select_refunds, select_returns};
 
@@ -16,24 +16,24 @@ fn returns(rows: Vec<ReturnColumns>) -> Result<Vec<ReturnApply>, StoreError> {
 }
 
 #[async_trait]
-impl FulfilmentReads for PostgresStore {
+impl FulfilmentReads for DatabaseStore {
     async fn search_orders(&self, search: &OrderSearch) -> Result<Vec<Order>, StoreError> {
         // A member's orders come from their index, everybody's along the row ids.
-        // The items of each are looked up: = ANY of a correlated query is never made into a hash of all items.
+        // The items of each are looked up: IN of a correlated query is never made into a hash of all items.
         let select = match search.user_id {
             Some(_) => {
                 "SELECT * FROM oms_order AS o
-                 WHERE member_id = $1 AND o.id < $2 AND ($3::bigint IS NULL OR status = $3)
+                 WHERE member_id = $1 AND o.id < $2 AND (CAST($3 AS bigint) IS NULL OR status = $3)
                    AND create_time >= $4 AND create_time < $5
-                   AND ($6::bigint IS NULL OR $6 = ANY (SELECT i.sku_id FROM oms_order_item AS i
+                   AND (CAST($6 AS bigint) IS NULL OR $6 IN (SELECT i.sku_id FROM oms_order_item AS i
                                                         WHERE i.order_sn = o.order_sn))
                  ORDER BY o.id DESC LIMIT $7"
             }
             None => {
                 "SELECT * FROM oms_order AS o
-                 WHERE $1::bigint IS NULL AND o.id < $2 AND ($3::bigint IS NULL OR status = $3)
+                 WHERE CAST($1 AS bigint) IS NULL AND o.id < $2 AND (CAST($3 AS bigint) IS NULL OR status = $3)
                    AND create_time >= $4 AND create_time < $5
-                   AND ($6::bigint IS NULL OR $6 = ANY (SELECT i.sku_id FROM oms_order_item AS i
+                   AND (CAST($6 AS bigint) IS NULL OR $6 IN (SELECT i.sku_id FROM oms_order_item AS i
                                                         WHERE i.order_sn = o.order_sn))
                  ORDER BY o.id DESC LIMIT $7"
             }

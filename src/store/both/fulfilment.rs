@@ -5,12 +5,13 @@ use actors::domain::order::{OrderCommand, OrderStatus, PayType, apply};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{OrderReceive, OrderShip, ReceiveOrders, ShipOrder};
 
+use super::bulk::insert_cash;
 use super::commit::Transaction;
 use super::order_rows::insert_history;
-use super::rows::{column, expect_rows, numbers, order_status};
+use super::rows::{among, expect_rows, numbers, order_status};
 use crate::store::batch::Placed;
 use crate::store::columns::HistoryRow;
-use crate::store::decisions::{Cash, Receivables, decide_receiving};
+use crate::store::decisions::{Receivables, decide_receiving};
 
 /// Carries out [`ShipOrder`].
 pub(super) async fn ship(tx: &mut Transaction<'_>, (_, unit): Placed<'_, ShipOrder>) -> Result<OrderShip, StoreError> {
@@ -63,10 +64,11 @@ async fn read_receivable(
 ) -> Result<Receivables, StoreError> {
     let rows = tx
         .all(
-            sqlx::query_as(
+            sqlx::query_as(concat!(
                 "SELECT order_sn, status, member_id, pay_type, pay_amount, delivery_time, auto_confirm_day
-                 FROM oms_order WHERE order_sn = ANY($1)",
-            )
+                 FROM oms_order WHERE order_sn ",
+                among!("$1")
+            ))
             .bind(numbers(units.iter().flat_map(|(_, unit)| &unit.order_sns))),
         )
         .await?;
@@ -78,11 +80,13 @@ async fn update_received<'u>(
     order_sns: impl ExactSizeIterator<Item = &'u OrderSn>,
 ) -> Result<(), StoreError> {
     let expected = order_sns.len();
-    let receive = sqlx::query(
+    let receive = sqlx::query(concat!(
         "UPDATE oms_order SET status = $1, receive_time = $2, modify_time = $2,
              payment_time = CASE WHEN pay_type = $3 THEN $2 ELSE payment_time END
-         WHERE order_sn = ANY($4) AND status = $5",
-    );
+         WHERE order_sn ",
+        among!("$4"),
+        " AND status = $5"
+    ));
     let receive = receive
         .bind(OrderStatus::Completed.code())
         .bind(tx.at.0)
@@ -91,25 +95,4 @@ async fn update_received<'u>(
         .bind(OrderStatus::Shipped.code());
     let changed = tx.execute(receive).await?;
     expect_rows("oms_order", expected, changed)
-}
-
-/// The carriers brought the money.
-async fn insert_cash(tx: &mut Transaction<'_>, cash: &[Cash<'_>]) -> Result<(), StoreError> {
-    if cash.is_empty() {
-        return Ok(());
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO oms_payment_info
-                     (payment_status, create_time, confirm_time, order_sn, alipay_trade_no, total_amount)
-                 SELECT 'APPLIED', $1, $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])",
-            )
-            .bind(tx.at.0)
-            .bind(column(cash, |cash| cash.order_sn.as_str()))
-            .bind(column(cash, |cash| cash.trade_no.as_str()))
-            .bind(column(cash, |cash| cash.amount.0)),
-        )
-        .await?;
-    expect_rows("oms_payment_info", cash.len(), inserted)
 }

@@ -5,12 +5,12 @@ use actors::domain::{OrderSn, SkuId};
 use actors::ports::store::{LedgerCursor, LedgerRow, LockRow, StockReads, Store, StoreError};
 use async_trait::async_trait;
 
-use super::PostgresStore;
-use super::rows::{limit, numbers, stock_row};
+use super::DatabaseStore;
+use super::rows::{among, limit, numbers, stock_row};
 use crate::store::columns::{DueColumns, LedgerColumns, due_lock, ledger_row, lock_row};
 
 #[async_trait]
-impl StockReads for PostgresStore {
+impl StockReads for DatabaseStore {
     async fn stock_rows(&self, sku_id: SkuId) -> Result<Vec<StockRow>, StoreError> {
         let rows = self
             .readers
@@ -29,10 +29,11 @@ impl StockReads for PostgresStore {
         let rows = self
             .readers
             .all(
-                sqlx::query_as(
+                sqlx::query_as(concat!(
                     "SELECT order_sn, ware_sku_id, sku_id, num, state FROM wms_stock_lock
-                     WHERE order_sn = ANY($1)",
-                )
+                     WHERE order_sn ",
+                    among!("$1")
+                ))
                 .bind(numbers(order_sns)),
             )
             .await?;

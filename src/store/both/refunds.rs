@@ -1,4 +1,5 @@
-//! Money of applied payments going back, with its points, and the goods of orders that are refunded whole.
+//! Money of applied payments going back, with its points, and the goods of orders that are refunded whole. The orders are
+//! locked, and so are the stock rows and the buyers.
 
 use actors::domain::OrderSn;
 use actors::domain::order::OrderStatus;
@@ -20,11 +21,11 @@ pub(super) async fn account(tx: &mut Transaction<'_>, order_sn: &OrderSn) -> Res
         .optional(
             sqlx::query_as(
                 "SELECT o.member_id, o.status, o.pay_amount, p.alipay_trade_no,
-                        coalesce((SELECT sum(r.refund) FROM oms_refund_info AS r
-                                  WHERE r.trade_no = p.alipay_trade_no), 0)
+                        (SELECT CAST(coalesce(sum(r.refund), 0) AS bigint) FROM oms_refund_info AS r
+                         WHERE r.trade_no = p.alipay_trade_no)
                  FROM oms_order AS o
                  LEFT JOIN oms_payment_info AS p ON p.order_sn = o.order_sn AND p.payment_status = 'APPLIED'
-                 WHERE o.order_sn = ?",
+                 WHERE o.order_sn = $1",
             )
             .bind(order_sn.as_str()),
         )
@@ -57,7 +58,7 @@ pub(super) async fn refund(
 
 async fn refund_of(tx: &mut Transaction<'_>, request_no: &str) -> Result<Option<Refund>, StoreError> {
     let found: Option<RefundColumns> =
-        tx.optional(sqlx::query_as(concat!(select_refunds!(), " WHERE refund_sn = ?")).bind(request_no)).await?;
+        tx.optional(sqlx::query_as(concat!(select_refunds!(), " WHERE refund_sn = $1")).bind(request_no)).await?;
     found.map(RefundColumns::into_refund).transpose()
 }
 
@@ -70,7 +71,7 @@ async fn touch_order(
 ) -> Result<(), StoreError> {
     let changed = tx
         .execute(
-            sqlx::query("UPDATE oms_order SET status = ?, modify_time = ? WHERE order_sn = ? AND status = ?")
+            sqlx::query("UPDATE oms_order SET status = $1, modify_time = $2 WHERE order_sn = $3 AND status = $4")
                 .bind(to.code())
                 .bind(tx.at.0)
                 .bind(order_sn.as_str())
@@ -93,7 +94,7 @@ async fn insert_refund(tx: &mut Transaction<'_>, refund: &Refund) -> Result<(), 
                 "INSERT INTO oms_refund_info
                      (order_return_id, order_sn, trade_no, refund, refund_sn, refund_status, refund_channel,
                       create_time, confirm_time)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
             .bind(refund.return_id)
             .bind(refund.order_sn.as_str())
@@ -118,11 +119,11 @@ async fn reverse_points(tx: &mut Transaction<'_>, account: &Account, refund: &Re
     let integration = sqlx::query(
         "INSERT INTO ums_integration_change_history
              (member_id, change_count, note, create_time, reversal_of, refund_sn)
-         VALUES (?, ?, 'refund', ?, ?, ?)",
+         VALUES ($1, $2, 'refund', $3, $4, $5)",
     );
     let growth = sqlx::query(
         "INSERT INTO ums_growth_change_history (member_id, change_count, note, create_time, reversal_of, refund_sn)
-         VALUES (?, ?, 'refund', ?, ?, ?)",
+         VALUES ($1, $2, 'refund', $3, $4, $5)",
     );
     for (table, insert) in [("ums_integration_change_history", integration), ("ums_growth_change_history", growth)] {
         let row = insert.bind(account.user_id.0).bind(-taken).bind(tx.at.0);
@@ -131,7 +132,7 @@ async fn reverse_points(tx: &mut Transaction<'_>, account: &Account, refund: &Re
     }
     // Members that do not exist have no balance.
     tx.execute(
-        sqlx::query("UPDATE ums_member SET integration = integration - ?1, growth = growth - ?1 WHERE id = ?2")
+        sqlx::query("UPDATE ums_member SET integration = integration - $1, growth = growth - $1 WHERE id = $2")
             .bind(taken)
             .bind(account.user_id.0),
     )
@@ -142,7 +143,8 @@ async fn reverse_points(tx: &mut Transaction<'_>, account: &Account, refund: &Re
 async fn is_credited(tx: &mut Transaction<'_>, order_sn: &OrderSn) -> Result<bool, StoreError> {
     let found: Option<(i64,)> = tx
         .optional(
-            sqlx::query_as("SELECT 1 FROM ums_integration_change_history WHERE order_sn = ?").bind(order_sn.as_str()),
+            sqlx::query_as("SELECT CAST(1 AS bigint) FROM ums_integration_change_history WHERE order_sn = $1")
+                .bind(order_sn.as_str()),
         )
         .await?;
     Ok(found.is_some())
@@ -152,15 +154,17 @@ async fn is_credited(tx: &mut Transaction<'_>, order_sn: &OrderSn) -> Result<boo
 async fn return_locks(tx: &mut Transaction<'_>, order_sn: &OrderSn) -> Result<(), StoreError> {
     let rows: Vec<(i64, i64, i64)> = tx
         .all(
-            sqlx::query_as("SELECT ware_sku_id, state, num FROM wms_stock_lock WHERE order_sn = ? AND state IN (0, 1)")
-                .bind(order_sn.as_str()),
+            sqlx::query_as(
+                "SELECT ware_sku_id, state, num FROM wms_stock_lock WHERE order_sn = $1 AND state IN (0, 1)",
+            )
+            .bind(order_sn.as_str()),
         )
         .await?;
     let changed = tx
         .execute(
             sqlx::query(
-                "UPDATE wms_stock_lock SET state = 3, returned = num, modify_time = ?
-                 WHERE order_sn = ? AND state IN (0, 1)",
+                "UPDATE wms_stock_lock SET state = 3, returned = num, modify_time = $1
+                 WHERE order_sn = $2 AND state IN (0, 1)",
             )
             .bind(tx.at.0)
             .bind(order_sn.as_str()),

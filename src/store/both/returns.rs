@@ -6,6 +6,7 @@ use actors::domain::returns::{self, ReturnApply, ReturnCommand, ReturnState, wor
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{HandleReturn, RequestReturn, ReturnHandling, ReturnRequest};
 
+use super::bulk::return_units;
 use super::commit::Transaction;
 use super::order_rows::insert_history;
 use super::refunds::{account, give_back, write_restock};
@@ -37,7 +38,7 @@ async fn read_line(tx: &mut Transaction<'_>, unit: &RequestReturn) -> Result<Opt
         sqlx::query_as(
             "SELECT o.member_username, o.receiver_name, o.receiver_phone, o.receive_time,
                     i.sku_name, i.sku_price, i.sku_quantity,
-                    (SELECT coalesce(sum(r.sku_count), 0)::bigint FROM oms_order_return_apply AS r
+                    (SELECT CAST(coalesce(sum(r.sku_count), 0) AS bigint) FROM oms_order_return_apply AS r
                      WHERE r.order_sn = o.order_sn AND r.sku_id = $3 AND r.status <> 3) AS asked
              FROM oms_order AS o
              LEFT JOIN oms_order_item AS i ON i.order_sn = o.order_sn AND i.sku_id = $3
@@ -99,7 +100,7 @@ pub(super) async fn handle(
     tx: &mut Transaction<'_>,
     (_, unit): Placed<'_, HandleReturn>,
 ) -> Result<ReturnHandling, StoreError> {
-    if !tx.returns.contains(&unit.return_id) {
+    if !tx.has_locked_return(unit.return_id) {
         // Not there when the orders were locked: whoever asks cannot have heard of it yet.
         return Ok(ReturnHandling::Unknown);
     }
@@ -166,20 +167,7 @@ async fn restock(tx: &mut Transaction<'_>, row: &ReturnApply) -> Result<bool, St
         )
         .await?;
     let Some(restock) = decide_restocking(row, locks)? else { return Ok(false) };
-    let changed = tx
-        .execute(
-            sqlx::query(
-                "UPDATE wms_stock_lock AS l SET returned = l.returned + back.units, modify_time = $1
-                 FROM unnest($2::bigint[], $3::bigint[]) AS back (row_id, units)
-                 WHERE l.order_sn = $4 AND l.ware_sku_id = back.row_id AND l.state = 1",
-            )
-            .bind(tx.at.0)
-            .bind(restock.returned.keys().map(|id| id.0).collect::<Vec<_>>())
-            .bind(restock.returned.values().copied().collect::<Vec<_>>())
-            .bind(row.order_sn.as_str()),
-        )
-        .await?;
-    expect_rows("wms_stock_lock", restock.returned.len(), changed)?;
+    return_units(tx, &row.order_sn, &restock.returned).await?;
     write_restock(tx, &row.order_sn, restock).await?;
     Ok(true)
 }

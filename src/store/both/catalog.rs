@@ -4,24 +4,29 @@ use actors::domain::SkuId;
 use actors::ports::store::{CatalogReads, Sku, StoreError};
 use async_trait::async_trait;
 
-use super::PostgresStore;
-use super::rows::{limit as row_limit, sku_ids as ids};
+use super::DatabaseStore;
+use super::rows::{among, limit as row_limit, sku_ids as ids};
 use crate::store::columns::{AttributeColumns, SkuColumns, with_attributes};
 
 #[async_trait]
-impl CatalogReads for PostgresStore {
+impl CatalogReads for DatabaseStore {
     async fn skus(&self, sku_ids: &[SkuId]) -> Result<Vec<Sku>, StoreError> {
         let skus: Vec<SkuColumns> = self
             .readers
-            .all(sqlx::query_as("SELECT * FROM pms_sku_info WHERE sku_id = ANY($1) ORDER BY sku_id").bind(ids(sku_ids)))
+            .all(
+                sqlx::query_as(concat!("SELECT * FROM pms_sku_info WHERE sku_id ", among!("$1"), " ORDER BY sku_id"))
+                    .bind(ids(sku_ids)),
+            )
             .await?;
         let attributes: Vec<AttributeColumns> = self
             .readers
             .all(
-                sqlx::query_as(
+                sqlx::query_as(concat!(
                     "SELECT sku_id, id, attr_id, attr_name, attr_value, attr_sort FROM pms_sku_sale_attr_value
-                     WHERE sku_id = ANY($1) ORDER BY attr_sort, id",
-                )
+                     WHERE sku_id ",
+                    among!("$1"),
+                    " ORDER BY attr_sort, id"
+                ))
                 .bind(ids(sku_ids)),
             )
             .await?;

@@ -3,48 +3,22 @@
 use std::collections::BTreeMap;
 
 use actors::domain::flash_sale::{FlashSale, Grant};
-use actors::domain::{OrderSn, SaleId, SkuId, UserId, WareSkuId};
+use actors::domain::{OrderSn, SaleId, SkuId, UserId};
 use actors::ports::store::{FlashSaleReads, SaleCounts, SaleFilter, Store, StoreError};
 use async_trait::async_trait;
 
-use super::SqliteStore;
+use super::DatabaseStore;
 use super::commit::Transaction;
 use super::connection::Select;
-use super::rows::{Rows, count, expect_rows, limit, list};
+use super::rows::{among, count, expect_rows, limit, numbers, sale_ids as ids};
 use crate::store::columns::{AllotmentColumns, GrantColumns, SaleColumns, allotment, grant};
+use crate::store::decisions::Undrawn;
 
 /// A sale, within a transaction.
 pub(super) async fn read_sale(tx: &mut Transaction<'_>, sale_id: SaleId) -> Result<Option<FlashSale>, StoreError> {
     let row: Option<SaleColumns> =
-        tx.optional(sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id = ?").bind(sale_id.0)).await?;
+        tx.optional(sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id = $1").bind(sale_id.0)).await?;
     row.map(SaleColumns::into_sale).transpose()
-}
-
-/// Adds to the undrawn units of allotments, or takes from them.
-pub(super) async fn add_undrawn(
-    tx: &mut Transaction<'_>,
-    changes: &BTreeMap<(SaleId, WareSkuId), i64>,
-) -> Result<(), StoreError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let mut rows = Rows::new();
-    for ((sale_id, ware_sku_id), units) in changes {
-        rows.row().put(sale_id).put(ware_sku_id).put(units);
-    }
-    let changed = tx
-        .execute(
-            sqlx::query(
-                "UPDATE sms_flash_sale_allotment SET undrawn = undrawn + change.units
-                 FROM (SELECT value->>0 AS of_sale, value->>1 AS of_row, value->>2 AS units
-                       FROM jsonb_each(?)) AS change
-                 WHERE sale_id = change.of_sale AND ware_sku_id = change.of_row
-                   AND undrawn + change.units BETWEEN 0 AND allotted",
-            )
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("sms_flash_sale_allotment", changes.len(), changed)
 }
 
 /// Counts units that are for sale again.
@@ -53,8 +27,8 @@ pub(super) async fn add_released(tx: &mut Transaction<'_>, released: &BTreeMap<S
         let changed = tx
             .execute(
                 sqlx::query(
-                    "UPDATE sms_flash_sale SET released = released + ?1
-                     WHERE id = ?2 AND released + ?1 <= granted",
+                    "UPDATE sms_flash_sale SET released = released + $1
+                     WHERE id = $2 AND released + $1 <= granted",
                 )
                 .bind(units)
                 .bind(sale_id.0),
@@ -66,25 +40,22 @@ pub(super) async fn add_released(tx: &mut Transaction<'_>, released: &BTreeMap<S
 }
 
 /// Undrawn units of a sale's allotments, by stock row.
-pub(super) async fn read_undrawn(
-    tx: &mut Transaction<'_>,
-    sale_ids: &[SaleId],
-) -> Result<BTreeMap<(SaleId, WareSkuId), (SkuId, i64)>, StoreError> {
+pub(super) async fn read_undrawn(tx: &mut Transaction<'_>, sale_ids: &[SaleId]) -> Result<Undrawn, StoreError> {
     let rows: Vec<AllotmentColumns> = tx
         .all(
-            sqlx::query_as(
+            sqlx::query_as(concat!(
                 "SELECT a.sale_id, a.ware_sku_id, w.sku_id, a.undrawn
-                 FROM jsonb_each(?) AS asked
-                 CROSS JOIN sms_flash_sale_allotment AS a ON a.sale_id = asked.value
-                 JOIN wms_ware_sku AS w ON w.id = a.ware_sku_id",
-            )
-            .bind(list(sale_ids)),
+                 FROM sms_flash_sale_allotment AS a JOIN wms_ware_sku AS w ON w.id = a.ware_sku_id
+                 WHERE a.sale_id ",
+                among!("$1")
+            ))
+            .bind(ids(sale_ids)),
         )
         .await?;
     Ok(rows.into_iter().map(allotment).collect())
 }
 
-impl SqliteStore {
+impl DatabaseStore {
     async fn sales_where(&self, select: Select<'_, SaleColumns>) -> Result<Vec<FlashSale>, StoreError> {
         self.readers.all(select).await?.into_iter().map(SaleColumns::into_sale).collect()
     }
@@ -95,23 +66,25 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl FlashSaleReads for SqliteStore {
+impl FlashSaleReads for DatabaseStore {
     async fn sale(&self, sale_id: SaleId) -> Result<Option<FlashSale>, StoreError> {
-        let select = sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id = ?").bind(sale_id.0);
+        let select = sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id = $1").bind(sale_id.0);
         Ok(self.sales_where(select).await?.pop())
     }
 
     async fn sales(&self, most: usize) -> Result<Vec<FlashSale>, StoreError> {
-        self.sales_where(sqlx::query_as("SELECT * FROM sms_flash_sale ORDER BY id DESC LIMIT ?").bind(limit(most)))
+        self.sales_where(sqlx::query_as("SELECT * FROM sms_flash_sale ORDER BY id DESC LIMIT $1").bind(limit(most)))
             .await
     }
 
     async fn sales_page(&self, filter: &SaleFilter) -> Result<Vec<FlashSale>, StoreError> {
         self.sales_where(
-            sqlx::query_as("SELECT * FROM sms_flash_sale WHERE id < ? AND (? OR state <> 0) ORDER BY id DESC LIMIT ?")
-                .bind(filter.before.map_or(i64::MAX, |before| before.0))
-                .bind(filter.with_drafts)
-                .bind(limit(filter.limit)),
+            sqlx::query_as(
+                "SELECT * FROM sms_flash_sale WHERE id < $1 AND ($2 OR state <> 0) ORDER BY id DESC LIMIT $3",
+            )
+            .bind(filter.before.map_or(i64::MAX, |before| before.0))
+            .bind(filter.with_drafts)
+            .bind(limit(filter.limit)),
         )
         .await
     }
@@ -121,12 +94,12 @@ impl FlashSaleReads for SqliteStore {
     }
 
     async fn sale_of_sku(&self, sku_id: SkuId) -> Result<Option<FlashSale>, StoreError> {
-        let open = sqlx::query_as("SELECT * FROM sms_flash_sale WHERE sku_id = ? AND state IN (1, 2)").bind(sku_id.0);
+        let open = sqlx::query_as("SELECT * FROM sms_flash_sale WHERE sku_id = $1 AND state IN (1, 2)").bind(sku_id.0);
         if let Some(sale) = self.sales_where(open).await?.pop() {
             return Ok(Some(sale));
         }
         let ended = sqlx::query_as(
-            "SELECT * FROM sms_flash_sale WHERE sku_id = ? AND state = 3 ORDER BY ended_time DESC, id DESC LIMIT 1",
+            "SELECT * FROM sms_flash_sale WHERE sku_id = $1 AND state = 3 ORDER BY ended_time DESC, id DESC LIMIT 1",
         )
         .bind(sku_id.0);
         Ok(self.sales_where(ended).await?.pop())
@@ -138,8 +111,8 @@ impl FlashSaleReads for SqliteStore {
             .optional(
                 sqlx::query_as(
                     "SELECT count(*), count(o.payment_time)
-                     FROM sms_flash_sale_grant AS g CROSS JOIN oms_order AS o ON o.order_sn = g.order_sn
-                     WHERE g.sale_id = ?",
+                     FROM sms_flash_sale_grant AS g JOIN oms_order AS o ON o.order_sn = g.order_sn
+                     WHERE g.sale_id = $1",
                 )
                 .bind(sale_id.0),
             )
@@ -153,7 +126,7 @@ impl FlashSaleReads for SqliteStore {
             .all(
                 sqlx::query_as(
                     "SELECT user_id, count(ordinal) FROM sms_flash_sale_grant
-                     WHERE sale_id = ? GROUP BY user_id HAVING count(ordinal) > 0 ORDER BY user_id",
+                     WHERE sale_id = $1 GROUP BY user_id HAVING count(ordinal) > 0 ORDER BY user_id",
                 )
                 .bind(sale_id.0),
             )
@@ -163,12 +136,13 @@ impl FlashSaleReads for SqliteStore {
 
     async fn grants(&self, order_sns: &[OrderSn]) -> Result<Vec<Grant>, StoreError> {
         self.grants_where(
-            sqlx::query_as(
+            sqlx::query_as(concat!(
                 "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
                         EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-                 FROM sms_flash_sale_grant AS g WHERE g.order_sn IN (SELECT value FROM jsonb_each(?))",
-            )
-            .bind(list(order_sns)),
+                 FROM sms_flash_sale_grant AS g WHERE g.order_sn ",
+                among!("$1")
+            ))
+            .bind(numbers(order_sns)),
         )
         .await
     }
@@ -178,7 +152,7 @@ impl FlashSaleReads for SqliteStore {
             sqlx::query_as(
                 "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
                         EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-                 FROM sms_flash_sale_grant AS g WHERE g.sale_id = ? AND g.user_id = ? AND g.ordinal IS NOT NULL
+                 FROM sms_flash_sale_grant AS g WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
                  ORDER BY g.create_time, g.ordinal",
             )
             .bind(sale_id.0)
@@ -191,7 +165,7 @@ impl FlashSaleReads for SqliteStore {
         let select = sqlx::query_as(
             "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
                     EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-             FROM sms_flash_sale_grant AS g WHERE g.sale_id = ? AND g.user_id = ? AND g.ordinal IS NOT NULL
+             FROM sms_flash_sale_grant AS g WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
              ORDER BY g.create_time, g.ordinal LIMIT 1",
         )
         .bind(sale_id.0)
@@ -204,9 +178,9 @@ impl FlashSaleReads for SqliteStore {
             sqlx::query_as(
                 "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time, FALSE
                  FROM sms_flash_sale_grant AS g
-                 WHERE g.state = 0 AND g.create_time <= ?
+                 WHERE g.state = 0 AND g.create_time <= $1
                    AND NOT EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-                 ORDER BY g.create_time, g.order_sn LIMIT ?",
+                 ORDER BY g.create_time, g.order_sn LIMIT $2",
             )
             .bind(self.now().await?.0.saturating_sub(older_ms))
             .bind(limit(most)),

@@ -11,8 +11,9 @@ use actors::ports::store::units::{
     SaleEdit, SaleRestock,
 };
 
+use super::bulk::{add_undrawn, insert_allotments};
 use super::commit::Transaction;
-use super::flash_sales::{add_undrawn, read_sale, read_undrawn};
+use super::flash_sales::{read_sale, read_undrawn};
 use super::rows::{expect_rows, unreadable};
 use super::stock;
 use crate::store::batch::Placed;
@@ -25,8 +26,8 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
         .optional(
             sqlx::query_as(
                 "INSERT INTO sms_flash_sale
-                     (sku_id, price, count, per_user_limit, start_time, end_time, create_time)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+                     (sku_id, price, count, per_user_limit, start_time, end_time, challenge, create_time)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
             )
             .bind(sale.sku_id.0)
             .bind(sale.price.0)
@@ -34,6 +35,7 @@ pub(super) async fn create(tx: &mut Transaction<'_>, (_, unit): Placed<'_, Creat
             .bind(i64::from(sale.per_user_limit))
             .bind(sale.starts_at.0)
             .bind(sale.ends_at.0)
+            .bind(sale.challenge as i64)
             .bind(tx.at.0),
         )
         .await?;
@@ -57,7 +59,7 @@ pub(super) async fn arm(tx: &mut Transaction<'_>, (_, unit): Placed<'_, ArmSale>
         return Err(StoreError::Constraint(format!("sale {} of {} units is given {units}", sale.id, sale.count)));
     }
     let lines: Vec<&LockLine> = unit.allotments.iter().collect();
-    if let Err(stale) = stock::free(tx).take(&lines) {
+    if let Err(stale) = stock::read_free(tx, &unit.allotments).await?.take(&lines) {
         return Ok(SaleArmed::Stale(stale));
     }
     carve_out(tx, sale.id, &lines).await?;
@@ -85,22 +87,7 @@ async fn carve_out(tx: &mut Transaction<'_>, sale_id: SaleId, lines: &[&LockLine
         *units.entry(line.ware_sku_id).or_default() += i64::from(line.num);
     }
     stock::change(tx, &StockChange::locking(lines.iter().copied())).await?;
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO sms_flash_sale_allotment (sale_id, ware_sku_id, allotted, undrawn)
-                 SELECT $1, new.row_id, new.units, new.units
-                 FROM unnest($2::bigint[], $3::bigint[]) AS new (row_id, units)
-                 ON CONFLICT (sale_id, ware_sku_id) DO UPDATE SET
-                     allotted = sms_flash_sale_allotment.allotted + excluded.allotted,
-                     undrawn = sms_flash_sale_allotment.undrawn + excluded.undrawn",
-            )
-            .bind(sale_id.0)
-            .bind(units.keys().map(|id| id.0).collect::<Vec<_>>())
-            .bind(units.values().copied().collect::<Vec<_>>()),
-        )
-        .await?;
-    expect_rows("sms_flash_sale_allotment", units.len(), inserted)
+    insert_allotments(tx, sale_id, &units).await
 }
 
 /// Carries out [`EditSale`].
@@ -113,14 +100,16 @@ pub(super) async fn edit(tx: &mut Transaction<'_>, (_, unit): Placed<'_, EditSal
     let changed = tx
         .execute(
             sqlx::query(
-                "UPDATE sms_flash_sale SET price = $1, count = $2, per_user_limit = $3, start_time = $4, end_time = $5
-                 WHERE id = $6 AND state = 0",
+                "UPDATE sms_flash_sale SET price = $1, count = $2, per_user_limit = $3, start_time = $4, end_time = $5,
+                     challenge = $6
+                 WHERE id = $7 AND state = 0",
             )
             .bind(terms.price.0)
             .bind(terms.count)
             .bind(i64::from(terms.per_user_limit))
             .bind(terms.starts_at.0)
             .bind(terms.ends_at.0)
+            .bind(terms.challenge as i64)
             .bind(unit.sale_id.0),
         )
         .await?;
@@ -138,7 +127,7 @@ pub(super) async fn restock(
         return Ok(SaleRestock::WrongState(Some(sale.state)));
     }
     let lines: Vec<&LockLine> = unit.allotments.iter().collect();
-    if let Err(stale) = stock::free(tx).take(&lines) {
+    if let Err(stale) = stock::read_free(tx, &unit.allotments).await?.take(&lines) {
         return Ok(SaleRestock::Stale(stale));
     }
     carve_out(tx, sale.id, &lines).await?;

@@ -154,7 +154,7 @@ pub(super) async fn issue_page(
         )
         .await?;
     expect_rows("oms_order", 1, changed)?;
-    Ok(PayPageIssue::Issued { pay_before, amount: Money(amount) })
+    Ok(PayPageIssue::Issued { pay_before, amount: Money(amount), at: tx.at })
 }
 
 /// Carries out [`SettleRefund`].
