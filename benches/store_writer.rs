@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actors::domain::flash_sale::NewFlashSale;
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::order::{LockLine, NewOrder, OrderItem, PayType, Receiver};
 use actors::domain::{Money, OrderSn, SaleId, SkuId, Timestamp, UserId, WareSkuId};
 use actors::local::clock::SeededEntropy;
@@ -82,6 +82,7 @@ impl Shop {
             per_user_limit: u32::MAX,
             starts_at: Timestamp(0),
             ends_at: Timestamp(i64::MAX / 2),
+            challenge: ChallengeMode::Off,
         };
         let allotments = vec![LockLine { num: sale.count.unsigned_abs().try_into().expect("it fits"), ..self.line() }];
         let made = self.store.commit(&[CreateSale { sale }.into()]).await.expect("a sound sale");

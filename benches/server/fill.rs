@@ -119,10 +119,6 @@ async fn fill_postgres(url: &str, rules: StoreRules, sizes: Sizes) -> anyhow::Re
         .execute(&mut connection)
         .await?;
     sqlx::raw_sql(include_str!("../fixtures/postgres.sql")).execute(&mut connection).await.context("postgres.sql")?;
-    // Otherwise the server would do so by itself, while it is measured.
-    for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
-        sqlx::raw_sql(statement).execute(&mut connection).await.context(statement)?;
-    }
     connection.close().await?;
     Ok(())
 }

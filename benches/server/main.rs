@@ -16,10 +16,12 @@ mod fill;
 use std::process::ExitCode;
 
 use actors::ports::store::StoreRules;
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use seckill::app::serve_with;
 use seckill::cli::CommonArgs;
 use seckill::config::{Config, Loaded, Mode};
+use sqlx::{Connection, PgConnection};
 
 /// As in the server.
 #[global_allocator]
@@ -110,5 +112,19 @@ async fn fill_store(config: &Config, sizes: fill::Sizes) -> anyhow::Result<()> {
         points_per_yuan: config.order.points_per_yuan,
         close_grace: config.order.close_grace,
     };
-    fill::fill(&place, rules, sizes).await
+    fill::fill(&place, rules, sizes).await?;
+    match place {
+        fill::Place::File(_) => Ok(()),
+        fill::Place::Server(url) => settle(&url).await,
+    }
+}
+
+/// What the database's server would otherwise do by itself, while it is measured. The user must be a superuser.
+async fn settle(url: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+        sqlx::raw_sql(statement).execute(&mut connection).await.context(statement)?;
+    }
+    connection.close().await?;
+    Ok(())
 }

@@ -42,10 +42,11 @@ def build():
     """Answers the folder of the programs."""
     if "SECKILL_BENCH_BUILT" in os.environ:
         return pathlib.Path(os.environ["SECKILL_BENCH_BUILT"])
-    for arguments in (["--example", "bench_server", "--bin", "seckill"], ["-p", "loadtest"]):
-        subprocess.run(["cargo", "build", "--release", "--quiet", *arguments], check=True)
+    # One choice of features for everything, so that nothing is built twice.
+    programs = ["--example", "bench_server", "--bin", "seckill", "--bin", "loadtest"]
+    subprocess.run(["cargo", "build", "--workspace", "--release", "--quiet", *programs], check=True)
     benches = [part for bench in BENCHES for part in ("--bench", bench)]
-    subprocess.run(["cargo", "bench", "--quiet", "--no-run", *benches], check=True)
+    subprocess.run(["cargo", "bench", "--workspace", "--quiet", "--no-run", *benches], check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release"
 
 

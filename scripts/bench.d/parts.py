@@ -150,7 +150,7 @@ class Bench:
         if not self.has_benches():
             return []
         services = self.services()
-        command = ["cargo", "bench", "--quiet", "--bench", "course_way", "--", "--json",
+        command = ["cargo", "bench", "--workspace", "--quiet", "--bench", "course_way", "--", "--json",
                    "--seconds", str(max(1, round(self.chosen.seconds))), "--postgres", services.url("postgres"),
                    "--redis", services.url("redis"), "--rabbitmq", services.url("rabbitmq"), *arguments]
         output = self.scratch / "course"
@@ -164,7 +164,7 @@ class Bench:
 
     def criterion(self, bench, group, filters):
         shutil.rmtree(self.criterion_folder() / group, ignore_errors=True)
-        command = ["cargo", "bench", "--quiet", "--bench", bench, "--", "--noplot", "--warm-up-time", "0.5",
+        command = ["cargo", "bench", "--workspace", "--quiet", "--bench", bench, "--", "--noplot", "--warm-up-time", "0.5",
                    "--measurement-time", str(self.chosen.seconds), *filters]
         if not self.run(command, self.services().variables()):
             raise SystemExit(f"scripts/bench: cargo bench --bench {bench} failed")
