@@ -1,7 +1,10 @@
 //! Durable locks through the stock actors: one hot SKU with few and many callers in flight, and the same load spread
 //! over 1,000 SKUs. Everything runs on one thread, so the figures hold no hop between threads.
 //!
-//! `cargo bench --bench stock_actor`; another store is one more [`Backend`].
+//! `cargo bench --bench stock_actor`; another store is one more [`Backend`]. PostgreSQL is measured when
+//! `SECKILL_TEST_DATABASE_URL` names a server: in a schema of its own, made and dropped.
+
+mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +13,15 @@ use actors::domain::{OrderSn, SkuId, WareId};
 use actors::local::clock::{ManualClock, SeededEntropy};
 use actors::local::store::MemoryStore;
 use actors::ports::clock::Clock;
-use actors::ports::store::{Store, StoreRules};
+use actors::ports::store::Store;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::writer::{self, Listeners, WriterSettings};
+use common::RULES;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
+use seckill::store::postgres::{PostgresStore, StoreClock};
 use seckill::store::sqlite::SqliteStore;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -32,20 +37,25 @@ struct Backend {
     name: &'static str,
     /// Opens an empty store with [`UNITS`] units of each of the SKUs 1 to `skus`.
     open: fn(skus: i64, clock: Arc<ManualClock>) -> LocalBoxFuture<'static, Opened>,
-    /// Locks of one run, each on a new store. The memory store copies itself at each commit, so it must stay small.
-    locks_per_run: u64,
+    /// Most locks of one run, each on a new store. The memory store copies itself at each commit, so it must stay small.
+    most_locks: u64,
+}
+
+impl Backend {
+    /// Locks of one run: enough to last, also where each is a commit of its own.
+    fn locks_per_run(&self, in_flight: usize) -> u64 {
+        self.most_locks.min(512 * in_flight as u64)
+    }
 }
 
 /// A store, and its folder when it has one.
 type Opened = (Arc<dyn Store>, Option<TempDir>);
 
 const BACKENDS: &[Backend] = &[
-    Backend { name: "memory", open: open_memory, locks_per_run: 4096 },
-    Backend { name: "SQLite", open: open_sqlite, locks_per_run: 65_536 },
+    Backend { name: "memory", open: open_memory, most_locks: 4096 },
+    Backend { name: "SQLite", open: open_sqlite, most_locks: 65_536 },
 ];
-
-const RULES: StoreRules =
-    StoreRules { items_per_message: 256, points_per_yuan: 1, close_grace: Duration::from_secs(60) };
+const POSTGRES: Backend = Backend { name: "PostgreSQL", open: open_postgres, most_locks: 65_536 };
 
 fn open_memory(skus: i64, clock: Arc<ManualClock>) -> LocalBoxFuture<'static, Opened> {
     Box::pin(async move {
@@ -77,6 +87,26 @@ fn open_sqlite(skus: i64, clock: Arc<ManualClock>) -> LocalBoxFuture<'static, Op
             sqlx::query(statement).bind(skus).execute(&mut raw).await.expect("the rows are new");
         }
         (Arc::new(store) as Arc<dyn Store>, Some(folder))
+    })
+}
+
+fn open_postgres(skus: i64, _: Arc<ManualClock>) -> LocalBoxFuture<'static, Opened> {
+    Box::pin(async move {
+        let settings = common::fresh_schema(&common::postgres().expect("asked before")).await;
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let store =
+            PostgresStore::open(&settings, StoreClock::Database, entropy, RULES).await.expect("an empty schema");
+        store.load_demo().await.expect("the demo data is sound");
+        for statement in [
+            "INSERT INTO pms_sku_info (sku_id, sku_name, sku_title, price)
+             SELECT n, 'sku', 'sku', 100 FROM generate_series(1, $1) AS n ON CONFLICT DO NOTHING",
+            "INSERT INTO wms_ware_sku (sku_id, ware_id, stock)
+             SELECT n, 1, 1000000000 FROM generate_series(1, $1) AS n
+             ON CONFLICT (sku_id, ware_id) DO UPDATE SET stock = excluded.stock",
+        ] {
+            sqlx::query(statement).bind(skus).execute(&store.writer_pool()).await.expect("the rows are new");
+        }
+        (Arc::new(store) as Arc<dyn Store>, None)
     })
 }
 
@@ -119,7 +149,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, backend: &Backend, skus: i6
             actix_rt::System::new().block_on(async {
                 let mut took = Duration::ZERO;
                 for _ in 0..runs {
-                    took += lock_many(backend, skus, in_flight, backend.locks_per_run).await;
+                    took += lock_many(backend, skus, in_flight, backend.locks_per_run(in_flight)).await;
                 }
                 took
             })
@@ -131,13 +161,17 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("stock_actor");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for backend in BACKENDS {
-        group.throughput(Throughput::Elements(backend.locks_per_run));
+    let server = common::postgres();
+    for backend in BACKENDS.iter().chain(server.as_ref().map(|_| &POSTGRES)) {
         for in_flight in [1, 64, 1024] {
+            group.throughput(Throughput::Elements(backend.locks_per_run(in_flight)));
             measure(&mut group, backend, 1, in_flight);
         }
         measure(&mut group, backend, 1000, 1024);
     }
     group.finish();
     criterion.final_summary();
+    if let Some(server) = server {
+        actix_rt::System::new().block_on(common::drop_schema(&server));
+    }
 }

@@ -4,36 +4,38 @@
 //! one JSON insert into the same table, `synchronous=FULL`). `place_order/*`: orders with one item, their locks and
 //! their messages, against raw inserts of the same order, item and lock rows. Read the ratios, not the figures.
 //!
-//! With `SECKILL_BENCH_DATABASE_URL` set the same batches also go through [`PostgresStore::commit`], in a schema of that
-//! database that is made and dropped.
+//! `commit_grants/*`: the grants of winners and their message. With `SECKILL_TEST_DATABASE_URL` set the same batches also
+//! go through [`PostgresStore::commit`], in a schema of that database that is made and dropped.
+
+mod common;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use actors::domain::flash_sale::{ChallengeMode, NewFlashSale};
 use actors::domain::order::{LockLine, NewOrder, OrderItem, PayType, Receiver};
-use actors::domain::{Money, OrderSn, SkuId, Timestamp, UserId, WareSkuId};
+use actors::domain::{Money, OrderSn, SaleId, SkuId, Timestamp, UserId, WareSkuId};
 use actors::local::clock::SeededEntropy;
 use actors::ports::clock::Clock;
-use actors::ports::store::units::{LockRequest, LockStock, PlaceOrder, WriteUnit};
-use actors::ports::store::{Store, StoreRules};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use actors::ports::store::Store;
+use actors::ports::store::units::{
+    ArmSale, CommitGrants, CreateSale, LockRequest, LockStock, PlaceOrder, SaleArmed, UnitOutcome, WriteUnit,
+};
+use common::RULES;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use seckill::machine::SystemClock;
-use seckill::store::postgres::{PostgresSettings, PostgresStore, StoreClock};
+use seckill::store::postgres::{PostgresStore, StoreClock};
 use seckill::store::sqlite::SqliteStore;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const BATCHES: [u64; 3] = [64, 256, 1024];
 const RESTOCK: &str = "UPDATE wms_ware_sku SET stock = 1000000000000";
-const RULES: StoreRules =
-    StoreRules { items_per_message: 256, points_per_yuan: 1, close_grace: Duration::from_secs(60) };
-
-/// Names a PostgreSQL database to measure on.
-const SERVER: &str = "SECKILL_BENCH_DATABASE_URL";
 
 /// A store with more units of SKU 49 than any run takes.
 struct Shop {
@@ -58,13 +60,7 @@ impl Shop {
 
     /// The same on a server, in an empty schema.
     async fn open_on(server: &str) -> Self {
-        let schema = "seckill_bench";
-        let mut owner = PgConnection::connect(server).await.expect("the server of the variable");
-        sqlx::raw_sql("DROP SCHEMA IF EXISTS seckill_bench CASCADE; CREATE SCHEMA seckill_bench")
-            .execute(&mut owner)
-            .await
-            .expect("a schema of our own");
-        let settings = PostgresSettings::new(format!("{server}?options[search_path]={schema}"));
+        let settings = common::fresh_schema(server).await;
         let entropy = Arc::new(SeededEntropy::new(1));
         let store = PostgresStore::open(&settings, StoreClock::Database, entropy, RULES).await.expect("it opens");
         store.load_demo().await.expect("the demo data is sound");
@@ -75,6 +71,34 @@ impl Shop {
     async fn on(store: Arc<dyn Store>, path: PathBuf, directory: TempDir) -> Self {
         let row = store.stock_rows(SkuId(49)).await.expect("stock is readable")[0].id;
         Self { store, path, row, numbers: AtomicU64::new(0), _directory: directory }
+    }
+
+    /// Arms a sale of more units than any run takes; answers it.
+    async fn arm(&self) -> SaleId {
+        let sale = NewFlashSale {
+            sku_id: SkuId(49),
+            price: Money(100),
+            count: 1_000_000_000,
+            per_user_limit: u32::MAX,
+            starts_at: Timestamp(0),
+            ends_at: Timestamp(i64::MAX / 2),
+            challenge: ChallengeMode::Off,
+        };
+        let allotments = vec![LockLine { num: sale.count.unsigned_abs().try_into().expect("it fits"), ..self.line() }];
+        let made = self.store.commit(&[CreateSale { sale }.into()]).await.expect("a sound sale");
+        let [UnitOutcome::CreateSale(sale_id)] = made.outcomes[..] else { panic!("it is made") };
+        let armed = self.store.commit(&[ArmSale { sale_id, allotments }.into()]).await.expect("the stock is there");
+        assert_eq!(armed.outcomes, [UnitOutcome::ArmSale(SaleArmed::Armed(1))]);
+        sale_id
+    }
+
+    /// As the sale's desk asks: all winners of a batch in one unit.
+    fn grants(&self, sale_id: SaleId, winners: u64) -> Vec<WriteUnit> {
+        let winner = |_| {
+            let number = self.number();
+            (UserId(i64::try_from(self.numbers.load(Ordering::Relaxed)).unwrap_or(0)), number)
+        };
+        vec![CommitGrants { sale_id, epoch: 1, winners: (0..winners).map(winner).collect() }.into()]
     }
 
     fn number(&self) -> OrderSn {
@@ -245,77 +269,74 @@ async fn raw_orders(raw: &mut SqliteConnection, shop: &Shop, orders: u64) {
     transaction.commit().await.expect("commit");
 }
 
+/// What a batch is made of.
+type Batch = fn(&Shop, SaleId, u64) -> Vec<WriteUnit>;
+
+/// The batches of a kind through the store on SQLite, and on PostgreSQL when there is a server.
+fn through_stores(group: &mut BenchmarkGroup<'_, WallTime>, size: u64, batch: Batch) {
+    let runtime = runtime();
+    let shop = runtime.block_on(Shop::open());
+    through(group, BenchmarkId::new("store", size), &shop, size, batch);
+    let Some(server) = common::postgres() else { return };
+    let shop = runtime.block_on(Shop::open_on(&server));
+    through(group, BenchmarkId::new("postgres", size), &shop, size, batch);
+    drop(shop);
+    runtime.block_on(common::drop_schema(&server));
+}
+
+fn through(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, shop: &Shop, size: u64, batch: Batch) {
+    let runtime = runtime();
+    let sale_id = runtime.block_on(shop.arm());
+    group.bench_function(id, |bencher| {
+        bencher.iter(|| {
+            let units = batch(shop, sale_id, size);
+            runtime.block_on(shop.store.commit(&units)).expect("the batch is sound")
+        });
+    });
+}
+
 fn lock_stock(criterion: &mut Criterion) {
     let runtime = runtime();
     let mut group = criterion.benchmark_group("lock_stock");
-    for batch in BATCHES {
-        group.throughput(Throughput::Elements(batch));
+    for size in BATCHES {
+        group.throughput(Throughput::Elements(size));
         let shop = runtime.block_on(Shop::open());
-        group.bench_function(BenchmarkId::new("raw", batch), |bencher| {
+        group.bench_function(BenchmarkId::new("raw", size), |bencher| {
             let mut raw = runtime.block_on(raw_connection(&shop.path));
-            bencher.iter(|| runtime.block_on(raw_locks(&mut raw, &shop, batch)));
+            bencher.iter(|| runtime.block_on(raw_locks(&mut raw, &shop, size)));
         });
-        let shop = runtime.block_on(Shop::open());
-        group.bench_function(BenchmarkId::new("store", batch), |bencher| {
-            bencher.iter(|| {
-                let units = shop.locks(batch);
-                runtime.block_on(shop.store.commit(&units)).expect("the batch is sound")
-            });
-        });
-        let Ok(server) = std::env::var(SERVER) else { continue };
-        let shop = runtime.block_on(Shop::open_on(&server));
-        group.bench_function(BenchmarkId::new("postgres", batch), |bencher| {
-            bencher.iter(|| {
-                let units = shop.locks(batch);
-                runtime.block_on(shop.store.commit(&units)).expect("the batch is sound")
-            });
-        });
+        through_stores(&mut group, size, |shop, _, size| shop.locks(size));
     }
     group.finish();
-    runtime.block_on(drop_schema());
 }
 
 fn place_order(criterion: &mut Criterion) {
     let runtime = runtime();
     let mut group = criterion.benchmark_group("place_order");
-    for batch in BATCHES {
-        group.throughput(Throughput::Elements(batch));
+    for size in BATCHES {
+        group.throughput(Throughput::Elements(size));
         let shop = runtime.block_on(Shop::open());
-        group.bench_function(BenchmarkId::new("raw", batch), |bencher| {
+        group.bench_function(BenchmarkId::new("raw", size), |bencher| {
             let mut raw = runtime.block_on(raw_connection(&shop.path));
-            bencher.iter(|| runtime.block_on(raw_orders(&mut raw, &shop, batch)));
+            bencher.iter(|| runtime.block_on(raw_orders(&mut raw, &shop, size)));
         });
-        let shop = runtime.block_on(Shop::open());
-        group.bench_function(BenchmarkId::new("store", batch), |bencher| {
-            bencher.iter(|| {
-                let units = shop.orders(batch);
-                runtime.block_on(shop.store.commit(&units)).expect("the batch is sound")
-            });
-        });
-        let Ok(server) = std::env::var(SERVER) else { continue };
-        let shop = runtime.block_on(Shop::open_on(&server));
-        group.bench_function(BenchmarkId::new("postgres", batch), |bencher| {
-            bencher.iter(|| {
-                let units = shop.orders(batch);
-                runtime.block_on(shop.store.commit(&units)).expect("the batch is sound")
-            });
-        });
+        through_stores(&mut group, size, |shop, _, size| shop.orders(size));
     }
     group.finish();
-    runtime.block_on(drop_schema());
 }
 
-/// Leaves nothing behind on the server.
-async fn drop_schema() {
-    let Ok(server) = std::env::var(SERVER) else { return };
-    let mut owner = PgConnection::connect(&server).await.expect("the server of the variable");
-    let drop = sqlx::query("DROP SCHEMA IF EXISTS seckill_bench CASCADE");
-    drop.execute(&mut owner).await.expect("the schema is ours");
+fn commit_grants(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("commit_grants");
+    for size in BATCHES {
+        group.throughput(Throughput::Elements(size));
+        through_stores(&mut group, size, Shop::grants);
+    }
+    group.finish();
 }
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-criterion_group!(benches, lock_stock, place_order);
+criterion_group!(benches, lock_stock, place_order, commit_grants);
 criterion_main!(benches);

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use actors::bridge::Pruner;
-use actors::domain::invariants;
 use anyhow::Context;
 use async_trait::async_trait;
 
@@ -199,7 +198,7 @@ async fn audit(config: &Config, json: bool) -> anyhow::Result<bool> {
     use std::io::Write;
 
     let store = DurableStore::open_existing(config).await?;
-    let report = invariants::check(&store.port().facts(AUDIT_EXEMPT_MS).await?);
+    let report = store.port().audit(AUDIT_EXEMPT_MS).await?;
     store.close().await;
     let mut out = std::io::stdout().lock();
     if json {

@@ -44,6 +44,12 @@ struct Arguments {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// One part of it; all of it when not given
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Print one JSON object a measurement
+    #[arg(long)]
+    json: bool,
     /// Folder of the PostgreSQL schema
     #[arg(long, default_value = "migrations/postgres")]
     migrations: PathBuf,
@@ -52,11 +58,33 @@ struct Arguments {
     bench: bool,
 }
 
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Stock under the lock
+    Stock,
+    /// Order rows
+    Orders,
+    /// Both, and the message
+    Whole,
+    /// The message alone
+    Messages,
+}
+
 /// How a measurement is made.
 #[derive(Clone, Copy)]
 pub struct Effort {
     clients: usize,
     lasts: Duration,
+    only: Option<Part>,
+    json: bool,
+}
+
+impl Effort {
+    /// Whether the part is asked for.
+    pub fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 /// What one client does again and again.
@@ -85,7 +113,12 @@ pub async fn measure<C: Client>(name: &str, effort: Effort, clients: Vec<C>) -> 
     }
     let (took, done) = (started.elapsed().as_secs_f64(), done.load(Ordering::Relaxed).max(1));
     let own_us = (own_cpu() - cpu).as_secs_f64() * 1e6 / done as f64;
-    println!("{name}, {} in flight: {:.0}/s, client CPU {own_us:.0} us each", effort.clients, done as f64 / took);
+    let (clients, rate) = (effort.clients, done as f64 / took);
+    if effort.json {
+        println!(r#"{{"name":"{name}","in_flight":{clients},"rate":{rate:.1},"client_us":{own_us:.1}}}"#);
+    } else {
+        println!("{name}, {clients} in flight: {rate:.0}/s, client CPU {own_us:.0} us each");
+    }
     Ok(())
 }
 
@@ -100,7 +133,12 @@ fn own_cpu() -> Duration {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let effort = Effort { clients: arguments.clients, lasts: Duration::from_secs(arguments.seconds) };
+    let effort = Effort {
+        clients: arguments.clients,
+        lasts: Duration::from_secs(arguments.seconds),
+        only: arguments.only,
+        json: arguments.json,
+    };
     if arguments.sqlite {
         sqlite::run(effort).await?;
     }
@@ -108,7 +146,7 @@ async fn main() -> anyhow::Result<()> {
         Some(url) => Some(messages::Broker::open(url).await?),
         None => None,
     };
-    if let Some(broker) = &broker {
+    if let Some(broker) = broker.as_ref().filter(|_| effort.wants(Part::Messages)) {
         messages::run(effort, broker).await?;
     }
     if let (Some(database), Some(redis)) = (&arguments.postgres, &arguments.redis) {

@@ -12,9 +12,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::messages::{Broker, Publisher};
-use super::{Client, Effort, measure};
+use super::{Client, Effort, Part, measure};
 
 const LOCK: &str = "course-way:lock";
+/// More connections than this do not make it faster: most clients wait for the lock.
+const CONNECTIONS: usize = 64;
 
 pub async fn run(
     effort: Effort,
@@ -27,7 +29,7 @@ pub async fn run(
     let mut admin = PgConnection::connect_with(&server).await?;
     sqlx::raw_sql("DROP DATABASE IF EXISTS course_way WITH (FORCE)").execute(&mut admin).await?;
     sqlx::raw_sql("CREATE DATABASE course_way").execute(&mut admin).await?;
-    let connections = u32::try_from(effort.clients)?;
+    let connections = u32::try_from(effort.clients.min(CONNECTIONS))?;
     let pool = PgPoolOptions::new().max_connections(connections).min_connections(connections);
     let pool = pool.connect_with(server.database("course_way")).await?;
     Migrator::new(migrations).await.context("migrations")?.run(&pool).await?;
@@ -58,25 +60,30 @@ async fn measure_all(effort: Effort, pool: &PgPool, redis: &str, broker: Option<
     let () = setup.rpush(LOCK, "token").await?;
 
     let numbers = Arc::new(AtomicU64::new(0));
-    let mut stocks = Vec::new();
-    for _ in 0..effort.clients {
-        stocks.push(Stock::open(pool, &redis, &setup).await?);
-    }
-    measure("PostgreSQL, one SKU: fair Redis lock, SELECT, UPDATE", effort, stocks).await?;
-
     let order = || Orders { pool: pool.clone(), numbers: numbers.clone() };
-    measure("PostgreSQL, one order a transaction", effort, (0..effort.clients).map(|_| order()).collect()).await?;
-
-    let mut whole = Vec::new();
-    for _ in 0..effort.clients {
-        let publisher = match broker {
-            Some(broker) => Some(broker.publisher().await?),
-            None => None,
-        };
-        whole.push(Whole { stock: Stock::open(pool, &redis, &setup).await?, orders: order(), publisher });
+    if effort.wants(Part::Stock) {
+        let mut stocks = Vec::new();
+        for _ in 0..effort.clients {
+            stocks.push(Stock::open(pool, &redis, &setup).await?);
+        }
+        measure("PostgreSQL, one SKU: fair Redis lock, SELECT, UPDATE", effort, stocks).await?;
     }
-    let name = if broker.is_some() { "with its message" } else { "without a message" };
-    measure(&format!("a whole order: lock, stock, order, {name}"), effort, whole).await?;
+    if effort.wants(Part::Orders) {
+        let orders = (0..effort.clients).map(|_| order()).collect();
+        measure("PostgreSQL, one order a transaction", effort, orders).await?;
+    }
+    if effort.wants(Part::Whole) {
+        let mut whole = Vec::new();
+        for _ in 0..effort.clients {
+            let publisher = match broker {
+                Some(broker) => Some(broker.publisher().await?),
+                None => None,
+            };
+            whole.push(Whole { stock: Stock::open(pool, &redis, &setup).await?, orders: order(), publisher });
+        }
+        let name = if broker.is_some() { "with its message" } else { "without a message" };
+        measure(&format!("a whole order: lock, stock, order, {name}"), effort, whole).await?;
+    }
     let () = setup.del(LOCK).await?;
     Ok(())
 }

@@ -45,7 +45,15 @@ impl Admin {
     pub fn new(internal: &str, data_dir: &Path) -> anyhow::Result<Self> {
         let file = data_dir.join("service-token");
         let token = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(120)).build()?;
+        Self::with_token(internal, &token)
+    }
+
+    /// With this service token.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn with_token(internal: &str, token: &str) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(300)).build()?;
         Ok(Self { client, base: format!("http://{internal}/admin/v1"), token: token.trim().to_owned() })
     }
 

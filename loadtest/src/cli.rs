@@ -14,9 +14,11 @@ use crate::generator::Pace;
 use crate::measure::{Plan, measure};
 use crate::processes;
 use crate::report::{self, Report};
+use crate::scenario::growth;
 use crate::scenario::orders::{self, OrderFlow, PayType};
 use crate::scenario::spike::{self, Spike};
 use crate::scenario::{self, Check};
+use crate::server::ServerOptions;
 use crate::table::{self, Effort};
 use crate::target::{Target, TargetArguments};
 use pressure::{HotSkuArguments, IdleArguments, OverloadArguments, StormArguments};
@@ -47,6 +49,8 @@ enum Command {
     Idle(IdleArguments),
     /// The speed table, against the bench's server (`cargo build --release --example bench_server`)
     Table(TableArguments),
+    /// A store with a past (`bench_server fill`) beside an empty one
+    Growth(GrowthArguments),
 }
 
 #[derive(Args)]
@@ -71,6 +75,24 @@ struct TableArguments {
     /// Folder of the figures
     #[arg(long, default_value = "target/loadtest")]
     reports: PathBuf,
+}
+
+#[derive(Args)]
+struct GrowthArguments {
+    #[command(flatten)]
+    effort: TableArguments,
+    /// Data directory of the filled store
+    #[arg(long)]
+    filled: PathBuf,
+    /// Setting of the filled store's server alone, KEY=VALUE; may be repeated
+    #[arg(long = "filled-set")]
+    filled_settings: Vec<String>,
+    /// Setting of the empty store's server alone, KEY=VALUE; may be repeated
+    #[arg(long = "empty-set")]
+    empty_settings: Vec<String>,
+    /// SKUs of the filled store, numbered from 100
+    #[arg(long, default_value_t = 10_000)]
+    skus: u64,
 }
 
 #[derive(Args)]
@@ -130,6 +152,28 @@ struct OrderArguments {
     pay_type: PayType,
 }
 
+impl TableArguments {
+    /// Limits on, and never reached: what is measured includes them.
+    fn server_options(&self) -> ServerOptions {
+        let mut options = self.target.server_options();
+        options.settings.extend(
+            ["per_ip=1000000/s", "per_user=1000000/s", "seckill_per_user=1000000/s", "attempts_per_sale=1000000000"]
+                .map(|limit| format!("limits.{limit}")),
+        );
+        options
+    }
+
+    fn effort(&self) -> Effort {
+        Effort {
+            rounds: self.rounds,
+            lasts: self.lasts,
+            connections: self.connections,
+            winners: self.winners,
+            units: self.units,
+        }
+    }
+}
+
 impl LoadArguments {
     fn pace(&self) -> Pace {
         match self.rate > 0.0 {
@@ -153,6 +197,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::HotSku(arguments) => pressure::run_hot_sku(arguments).await,
         Command::Idle(arguments) => pressure::run_idle(arguments).await,
         Command::Table(arguments) => run_table(arguments).await,
+        Command::Growth(arguments) => run_growth(arguments).await,
     }
 }
 
@@ -189,34 +234,47 @@ async fn run_orders(arguments: OrderArguments) -> anyhow::Result<bool> {
 }
 
 async fn run_table(arguments: TableArguments) -> anyhow::Result<bool> {
-    let mut options = arguments.target.server_options();
+    let mut options = arguments.server_options();
     options.with_bare = true;
-    // On, and never reached: what is measured includes them.
-    options.settings.extend(
-        ["per_ip=1000000/s", "per_user=1000000/s", "seckill_per_user=1000000/s", "attempts_per_sale=1000000000"]
-            .map(|limit| format!("limits.{limit}")),
-    );
     let target = Target::start(&options, &arguments.target.processes).await?;
     let bare = target.bare.clone().context("no listener of references")?;
-    let effort = Effort {
-        rounds: arguments.rounds,
-        lasts: arguments.lasts,
-        connections: arguments.connections,
-        winners: arguments.winners,
-        units: arguments.units,
-    };
-    let (rounds, checks) = table::measure_all(&target, &bare, &effort).await?;
+    let (rounds, checks) = table::measure_all(&target, &bare, &arguments.effort()).await?;
     target.close().await?;
-    let ok = checks.iter().all(|check| check.ok);
-    for check in checks.iter().filter(|check| !check.ok) {
-        eprintln!("BROKEN {} [{}]", check.name, check.detail);
-    }
+    let ok = all_hold(&checks);
     println!("{}, {} mode, commit {}\n", processes::machine()?, arguments.target.mode, report::commit());
     println!("| what | target | median (range) of {} rounds |\n|---|---|---|", rounds.len());
     print!("{}", table::markdown(&rounds));
     std::fs::create_dir_all(&arguments.reports)?;
     std::fs::write(arguments.reports.join("table.json"), serde_json::to_string_pretty(&rounds)?)?;
     Ok(ok)
+}
+
+async fn run_growth(arguments: GrowthArguments) -> anyhow::Result<bool> {
+    let common = &arguments.effort;
+    let mut empty = common.server_options();
+    // So that all SKUs of the filled store stay in memory.
+    empty.settings.push("stock.idle_stop=1h".to_owned());
+    let mut filled = ServerOptions { data_dir: Some(arguments.filled.clone()), ..empty.clone() };
+    empty.settings.extend(arguments.empty_settings.iter().cloned());
+    filled.settings.extend(arguments.filled_settings.iter().cloned());
+    let empty = Target::start(&empty, &common.target.processes).await?;
+    let filled = Target::start(&filled, &common.target.processes).await?;
+    let effort = growth::Effort { each: common.effort(), skus: arguments.skus };
+    let (growth, checks) = growth::run(&empty, &filled, &effort).await?;
+    empty.close().await?;
+    filled.close().await?;
+    let text = serde_json::to_string_pretty(&growth)?;
+    println!("{text}");
+    std::fs::create_dir_all(&common.reports)?;
+    std::fs::write(common.reports.join("growth.json"), text)?;
+    Ok(all_hold(&checks))
+}
+
+fn all_hold(checks: &[Check]) -> bool {
+    for check in checks.iter().filter(|check| !check.ok) {
+        eprintln!("BROKEN {} [{}]", check.name, check.detail);
+    }
+    checks.iter().all(|check| check.ok)
 }
 
 async fn open(load: &LoadArguments) -> anyhow::Result<Target> {

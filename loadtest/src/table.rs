@@ -32,7 +32,7 @@ pub struct Effort {
 }
 
 /// One measurement of one round.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Cost {
     /// Per second.
     pub rate: f64,
@@ -42,6 +42,8 @@ pub struct Cost {
     pub generator_us: f64,
     /// Milliseconds.
     pub p99_ms: f64,
+    /// CPU time of each process, microseconds each; the generator is the last.
+    pub processes: Vec<(String, f64)>,
 }
 
 /// One round.
@@ -75,7 +77,8 @@ impl Workload for Route {
     }
 }
 
-fn cost(phase: &Phase, done: u64) -> Cost {
+/// What so many of a phase's requests cost.
+pub fn cost(phase: &Phase, done: u64) -> Cost {
     let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / done.max(1) as f64;
     let (generator, servers) = match phase.processes.split_last() {
         Some((generator, servers)) => (generator.cpu, servers.iter().map(|process| process.cpu).sum()),
@@ -86,6 +89,7 @@ fn cost(phase: &Phase, done: u64) -> Cost {
         server_us: each(servers),
         generator_us: each(generator),
         p99_ms: phase.record.accepted.quantile(0.99).as_secs_f64() * 1e3,
+        processes: phase.processes.iter().map(|process| (process.name.clone(), each(process.cpu))).collect(),
     }
 }
 
@@ -125,15 +129,8 @@ async fn round(
     let at_80_percent = 0.8 * full_rate;
     let (calm, _) = won_calmly(target, effort, cookies, at_80_percent, checks).await?;
     let orders = ordered(target, effort, cookies, checks).await?;
-    Ok(Round {
-        bare: costs[0],
-        logged_in: costs[1],
-        refused,
-        won,
-        won_at_80_percent: calm,
-        orders,
-        steal_percent: steal,
-    })
+    let [bare, logged_in]: [Cost; 2] = costs.try_into().map_err(|_| anyhow::anyhow!("two references"))?;
+    Ok(Round { bare, logged_in, refused, won, won_at_80_percent: calm, orders, steal_percent: steal })
 }
 
 fn all_answered(phase: &Phase, outcome: Outcome) -> anyhow::Result<Cost> {
@@ -144,7 +141,10 @@ fn all_answered(phase: &Phase, outcome: Outcome) -> anyhow::Result<Cost> {
 }
 
 /// Attempts at a sale that is sold out, by buyers who have not won.
-async fn refused(target: &Target, effort: &Effort, cookies: &Rc<[String]>) -> anyhow::Result<Cost> {
+///
+/// # Errors
+/// When an answer is not as it must be.
+pub async fn refused(target: &Target, effort: &Effort, cookies: &Rc<[String]>) -> anyhow::Result<Cost> {
     let sale = spike::prepare(target, 49, 1).await?;
     let losers: Rc<[String]> = cookies.iter().skip(1).cloned().collect::<Vec<_>>().into();
     let mut winner = Connection::new(&target.public);
@@ -176,7 +176,10 @@ async fn won_calmly(
 }
 
 /// Everybody wins. The CPU time is counted until the last order is in the store; the second value is the rate of that.
-async fn won(
+///
+/// # Errors
+/// When an answer is not as it must be.
+pub async fn won(
     target: &Target,
     effort: &Effort,
     cookies: &Rc<[String]>,
@@ -193,20 +196,29 @@ async fn won(
         }
     };
     let workload = Rc::new(workload);
-    let before = (target.cpu(), tokio::time::Instant::now());
+    let before = (target.usage(), tokio::time::Instant::now());
     let plan = Plan { title: "won", connections: effort.winners, pace, sale: None };
     let phase = measure(target, plan, workload.clone()).await;
     spike::wait_for_orders(target, &sale.id).await?;
-    let (cpu, took) = (target.cpu() - before.0, before.1.elapsed());
+    let (after, took) = (target.usage(), before.1.elapsed());
     let wins = phase.record.counts.of(Outcome::Won);
     let rate = wins as f64 / took.as_secs_f64();
-    let each = cpu.as_secs_f64() * 1e6 / wins.max(1) as f64;
+    let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / wins.max(1) as f64;
+    let mut won = Cost { rate, ..cost(&phase, wins) };
+    for ((process, before), after) in won.processes.iter_mut().zip(&before.0).zip(&after) {
+        process.1 = each(after.cpu.saturating_sub(before.cpu));
+    }
+    won.server_us = won.processes.iter().take(after.len()).map(|process| process.1).sum();
     let (found, _) = spike::reconcile(target, &sale, workload).await?;
     checks.extend(found.into_iter().filter(|check| !check.ok));
-    Ok((Cost { rate, server_us: each, ..cost(&phase, wins) }, rate))
+    Ok((won, rate))
 }
 
-async fn ordered(
+/// Orders of one SKU, confirmed and submitted as fast as they are answered.
+///
+/// # Errors
+/// When an answer is not as it must be.
+pub async fn ordered(
     target: &Target,
     effort: &Effort,
     cookies: &Rc<[String]>,

@@ -93,7 +93,7 @@ impl Target {
         processes.extend(others.iter().cloned());
         Ok(Self {
             public: server.public.clone(),
-            admin: Admin::new(&server.internal, &server.data_dir)?,
+            admin: admin_of(&server, &options.settings)?,
             data_dir: server.data_dir.clone(),
             processes,
             ready_after: Some(server.ready_after),
@@ -105,11 +105,6 @@ impl Target {
     /// What each counted process has used by now.
     pub fn usage(&self) -> Vec<Usage> {
         self.processes.iter().map(|process| processes::usage(process.pid)).collect()
-    }
-
-    /// CPU time that all counted processes have used by now.
-    pub fn cpu(&self) -> Duration {
-        self.usage().into_iter().map(|usage| usage.cpu).sum()
     }
 
     /// The same processes behind another listener.
@@ -135,5 +130,13 @@ impl Target {
             Some(server) => server.stop().await,
             None => Ok(()),
         }
+    }
+}
+
+/// With the service token that the server was told, or else the one it made.
+fn admin_of(server: &Server, settings: &[String]) -> anyhow::Result<Admin> {
+    match settings.iter().rev().find_map(|setting| setting.strip_prefix("internal.token=")) {
+        Some(token) => Admin::with_token(&server.internal, token),
+        None => Admin::new(&server.internal, &server.data_dir),
     }
 }

@@ -1,6 +1,6 @@
 //! Gathering the facts that the invariants judge: the statements, which both databases understand (the casts are for
 //! PostgreSQL, whose sums are decimals), and what their rows
-//! mean. An adapter runs them in one read snapshot ([`gather`]).
+//! mean. An adapter runs them in one read snapshot ([`gather`], [`judge`]).
 
 use actors::domain::flash_sale::SaleState;
 use actors::domain::invariants::{
@@ -16,21 +16,23 @@ use super::rows::{order_sn, order_status, pay_type, time, unreadable};
 /// Outbox rows that wait longer are stuck (I11).
 pub(super) const STUCK_AFTER_MS: i64 = 60_000;
 
-/// Runs the statements on a connection, with the `all` of the adapter that calls it.
-macro_rules! gather {
+/// Orders that are judged together.
+pub(super) const PAGE: usize = 4_096;
+
+/// Runs all statements but the orders' on a connection, with the `all` of the adapter that calls it. Its lock owners
+/// without an order are among the facts.
+macro_rules! gather_rest {
     ($connection:expr, $now:expr, $exempt_ms:expr, $rules:expr) => {{
         use $crate::store::audit;
         let (now, settled_at) = ($now.0, $now.0.saturating_sub($exempt_ms));
-        let mut orders = audit::orders(all($connection, sqlx::query_as(audit::ORDERS).bind(settled_at)).await?)?;
         let orderless = all($connection, sqlx::query_as(audit::ORDERLESS)).await?;
-        orders.extend(audit::orderless(orderless, now, settled_at)?);
         let stuck = sqlx::query_as(audit::STUCK_MESSAGES).bind(now).bind(audit::STUCK_AFTER_MS);
         Facts {
             now_ms: now,
             close_grace_ms: i64::try_from($rules.close_grace.as_millis()).unwrap_or(i64::MAX),
             points_per_yuan: $rules.points_per_yuan,
             stock: audit::stock(all($connection, sqlx::query_as(audit::STOCK)).await?),
-            orders,
+            orders: audit::orderless(orderless, now, settled_at)?,
             sales: audit::sales(all($connection, sqlx::query_as(audit::SALES)).await?)?,
             holders: audit::holders(all($connection, sqlx::query_as(audit::HOLDERS)).await?),
             doubled_tokens: audit::texts(all($connection, sqlx::query_as(audit::DOUBLED_TOKENS)).await?),
@@ -41,7 +43,48 @@ macro_rules! gather {
         }
     }};
 }
+pub(super) use gather_rest;
+
+/// All facts.
+macro_rules! gather {
+    ($connection:expr, $now:expr, $exempt_ms:expr, $rules:expr) => {{
+        use $crate::store::audit;
+        let mut facts = audit::gather_rest!($connection, $now, $exempt_ms, $rules);
+        let settled_at = $now.0.saturating_sub($exempt_ms);
+        let mut orders = audit::orders(all($connection, sqlx::query_as(audit::ORDERS).bind(settled_at)).await?)?;
+        orders.append(&mut facts.orders);
+        Facts { orders, ..facts }
+    }};
+}
 pub(super) use gather;
+
+/// Judges all facts, the orders page by page as they come.
+macro_rules! judge {
+    ($connection:expr, $now:expr, $exempt_ms:expr, $rules:expr) => {{
+        use futures_util::{StreamExt, TryStreamExt};
+        use $crate::store::audit;
+        let rest = audit::gather_rest!($connection, $now, $exempt_ms, $rules);
+        let mut report = check(&rest);
+        let settled_at = $now.0.saturating_sub($exempt_ms);
+        let mut rows = sqlx::query_as(audit::ORDERS).bind(settled_at).fetch(&mut *$connection);
+        loop {
+            let page: Vec<audit::OrderColumns> =
+                rows.by_ref().take(audit::PAGE).try_collect().await.map_err(store_error)?;
+            if page.is_empty() {
+                break report;
+            }
+            let facts = Facts {
+                now_ms: rest.now_ms,
+                close_grace_ms: rest.close_grace_ms,
+                points_per_yuan: rest.points_per_yuan,
+                orders: audit::orders(page)?,
+                ..Facts::default()
+            };
+            report = report.join(check(&facts));
+        }
+    }};
+}
+pub(super) use judge;
 
 /// Each stock row beside its locks, allotments and ledger.
 pub(super) const STOCK: &str = "WITH locks AS (

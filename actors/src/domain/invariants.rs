@@ -226,6 +226,16 @@ impl Report {
         sentences.map(|(id, sentence)| format!("{id}: {sentence}")).collect()
     }
 
+    /// With what the same invariants found on other facts of the same moment.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        for (finding, more) in self.invariants.iter_mut().zip(other.invariants) {
+            finding.checked += more.checked;
+            finding.broken.extend(more.broken);
+        }
+        self
+    }
+
     /// Only what the named invariants found.
     #[must_use]
     pub fn only(mut self, ids: &[&str]) -> Self {

@@ -1,5 +1,6 @@
 //! What can be run, each with its preparation before the measured phase and its reconciliation after it.
 
+pub mod growth;
 pub mod hot_sku;
 pub mod idle;
 pub mod orders;
@@ -52,7 +53,11 @@ const AUDIT_EXEMPT: Duration = Duration::from_secs(31);
 pub async fn audit(target: &Target) -> anyhow::Result<Check> {
     eprintln!("waiting {AUDIT_EXEMPT:?}: the audit exempts what is younger");
     tokio::time::sleep(AUDIT_EXEMPT).await;
-    let report = target.admin.audit().await?;
+    Ok(judge(&target.admin.audit().await?).0)
+}
+
+/// What an audit's report says, and how many facts it looked at.
+fn judge(report: &serde_json::Value) -> (Check, u64) {
     let invariants = report["invariants"].as_array().map(Vec::as_slice).unwrap_or_default();
     let broken: Vec<String> = invariants
         .iter()
@@ -65,7 +70,7 @@ pub async fn audit(target: &Target) -> anyhow::Result<Check> {
     if check.ok {
         check.detail = format!("{} invariants, {checked} facts", invariants.len());
     }
-    Ok(check)
+    (check, checked)
 }
 
 /// Signs logins and shows each to the server once; answers the cookies.

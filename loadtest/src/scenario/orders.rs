@@ -39,13 +39,22 @@ pub struct OrderFlow {
     pay_type: PayType,
     /// Yuan, as the confirm page says.
     price: String,
+    /// Stop once so many orders were told.
+    until_placed: Option<u64>,
     told: RefCell<Told>,
 }
 
 impl OrderFlow {
     /// Orders of one unit of these SKUs in turn, which must have the same price.
     pub fn new(cookies: Rc<[String]>, skus: Vec<u64>, pay_type: PayType, price: String) -> Self {
-        Self { cookies, skus, pay_type, price, told: RefCell::default() }
+        Self { cookies, skus, pay_type, price, until_placed: None, told: RefCell::default() }
+    }
+
+    /// Ends once so many orders were told.
+    #[must_use]
+    pub fn until_placed(mut self, orders: u64) -> Self {
+        self.until_placed = Some(orders);
+        self
     }
 
     /// What the server is sent.
@@ -109,6 +118,10 @@ impl Workload for OrderFlow {
             }
         }
     }
+
+    fn is_done(&self) -> bool {
+        self.until_placed.is_some_and(|orders| self.told.borrow().placed.len() as u64 >= orders)
+    }
 }
 
 fn refused(answer: &Answer<'_>) -> anyhow::Result<Outcome> {
@@ -161,12 +174,20 @@ pub async fn prepare(target: &Target, cookie: &str, skus: Vec<u64>, units_each: 
         target.admin.add_stock(*sku, units_each).await?;
         before.push(target.admin.stock(*sku).await?);
     }
+    let price = price_of(target, cookie, *skus.first().context("no SKU")?).await?;
+    Ok(PreparedOrders { skus, before, price })
+}
+
+/// A SKU's price in yuan, as the confirm page says it.
+///
+/// # Errors
+/// When there is none.
+pub async fn price_of(target: &Target, cookie: &str, sku: u64) -> anyhow::Result<String> {
     let mut connection = Connection::new(&target.public);
-    let sku = skus.first().context("no SKU")?;
     let page = connection.post("/order/confirm", cookie, &format!(r#"{{"{sku}":1}}"#)).await?.json()?;
     let price = &page["data"]["orderItems"][0]["price"];
     ensure!(price.is_number(), "no price in {page}");
-    Ok(PreparedOrders { skus, before, price: price.to_string() })
+    Ok(price.to_string())
 }
 
 /// Holds what was told against the store; answers the checks and how many orders the store has.
@@ -178,6 +199,18 @@ pub async fn reconcile(
     prepared: &PreparedOrders,
     flow: Rc<OrderFlow>,
 ) -> anyhow::Result<(Vec<Check>, u64)> {
+    let (mut checks, placed, seen) = reconcile_orders(target, &flow).await?;
+    let units = i64::try_from(placed)?;
+    let taken = wait_for_stock(target, prepared, flow.pay_type, units).await?;
+    checks.push(Check::same("units taken from stock = orders told", taken, units));
+    Ok((checks, seen))
+}
+
+/// The part that looks at the orders alone; answers the checks, how many orders were told, and how many of them are seen.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn reconcile_orders(target: &Target, flow: &OrderFlow) -> anyhow::Result<(Vec<Check>, u64, u64)> {
     flow.resolve_unknown(&target.public).await?;
     let placed = flow.told.borrow().placed.clone();
     let distinct: HashSet<&String> = placed.iter().map(|(_, number)| number).collect();
@@ -187,14 +220,11 @@ pub async fn reconcile(
         expected: br#""order_sn":"#,
     };
     let missing = see(target, Rc::new(seen)).await;
-    let units = i64::try_from(placed.len())?;
-    let taken = wait_for_stock(target, prepared, flow.pay_type, units).await?;
     let checks = vec![
         Check::same("every order has its own number (orders told, numbers)", placed.len(), distinct.len()),
         Check::none("every order told is one its buyer can see", &missing),
-        Check::same("units taken from stock = orders told", taken, units),
     ];
-    Ok((checks, placed.len() as u64 - missing.len() as u64))
+    Ok((checks, placed.len() as u64, placed.len() as u64 - missing.len() as u64))
 }
 
 /// Units taken: locked for unpaid orders; for cash on delivery gone, once the messages have been worked off.
