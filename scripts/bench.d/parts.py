@@ -123,6 +123,8 @@ class Bench:
         if mode == "cluster":
             empty, filled = self.services().new_store(), self.services().new_store()
             shared.update(self.services().shared_settings())
+            # Asked for in this mode; a fill does not read it.
+            shared["auth.public_keys"] = '["none"]'
         fill = [server, "--data-dir", str(data), *settings("--set", {**shared, **filled}), "fill"]
         if not self.run([*fill, "--orders", str(self.chosen.orders)]):
             raise SystemExit("scripts/bench: the store cannot be filled")
