@@ -135,6 +135,23 @@ async fn ten_times_the_capacity_is_served_at_capacity_and_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_would_be_refused_is_told_before_anything_is_done_for_them() {
+    let bench = bench(2, WriterSettings::default().target_delay);
+    assert!(bench.writer.has_room_for(HOT));
+    let crowd = bench.crowd(10.0 * CAPACITY, seconds(2), 0, |bench, number| once(bench, HOT, number));
+    LocalSet::new()
+        .run_until(async {
+            tokio::join!(crowd, async {
+                tokio::time::sleep(seconds(1)).await;
+                assert!(!bench.writer.has_room_for(HOT));
+                assert!(bench.writer.has_room_for(SkuId(2)), "a crowd shuts no other SKU out");
+            });
+        })
+        .await;
+    assert!(bench.writer.has_room_for(HOT), "once the crowd has gone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_the_target_buyers_would_wait_as_long_as_the_queue_is() {
     // Guards the test above: the same crowd is too much for the queue alone.
     let bench = bench(1, seconds(3600));

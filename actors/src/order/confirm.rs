@@ -1,7 +1,7 @@
 //! Confirm: prices, attributes, addresses and points in parallel, and a token for the submit.
 
 use super::Orders;
-use crate::domain::reject::{Failure, Reject};
+use crate::domain::reject::{Failure, Reject, Unavailable};
 use crate::domain::{Money, SkuId, UserId};
 use crate::ports::store::{Address, Sku};
 
@@ -30,8 +30,9 @@ impl Orders {
     /// Gathers what the confirm page shows and issues an order token bound to the user.
     ///
     /// # Errors
-    /// [`Reject::UnknownSku`] names the first SKU that is not in the catalogue.
+    /// [`Reject::UnknownSku`] names the first SKU that is not in the catalogue; overloaded when its order would be.
     pub async fn confirm(&self, user_id: UserId, wants: &[(SkuId, u32)]) -> Result<Confirmation, Failure> {
+        self.ask_for_room(wants)?;
         let (items, addresses, member) = tokio::join!(
             self.priced(wants),
             self.read(self.store.addresses(user_id)),
@@ -44,6 +45,12 @@ impl Orders {
             points: member?.map_or(0, |member| member.integration),
             token: self.signer.issue(user_id, expires_at, self.entropy.as_ref()),
         })
+    }
+
+    /// Refuses what the writer would refuse in the end, before anything is read for it (R28).
+    pub(super) fn ask_for_room(&self, wants: &[(SkuId, u32)]) -> Result<(), Unavailable> {
+        let first = wants.iter().map(|(sku_id, _)| *sku_id).min();
+        if first.is_none_or(|sku_id| self.writer.has_room_for(sku_id)) { Ok(()) } else { Err(Unavailable::Overloaded) }
     }
 
     /// The wanted SKUs with their catalogue rows, in the order asked.

@@ -97,6 +97,7 @@ impl Orders {
         request: &SubmitRequest,
         key: Option<&RequestKey>,
     ) -> Result<Submitted, Failure> {
+        self.ask_for_room(&request.wants)?;
         let order = self.quote(buyer, request).await?;
         self.place(order, request, key).await
     }

@@ -2,7 +2,8 @@
 //!
 //! By Little's law what is in work divided by the rate is the delay, so the limit is rate × target. The rate is that of
 //! the last few commits; it needs no tuning when a disk is slow or a batch is cheap. A unit beyond the limit is refused
-//! when it comes, at once, rather than after it has waited: it could not have been answered in time (R28).
+//! when it comes, at once, rather than after it has waited: it could not have been answered in time (R28). The house's
+//! own units are not counted, but the time that they take is: they go first.
 //!
 //! SKUs take turns at the batches ([`super::lane`]), so behind the units of its own lane a unit waits no longer than the
 //! lanes take for that many turns. Whose turns fit into the limit is let in though a crowd at another SKU has filled it:
@@ -37,11 +38,11 @@ pub struct Load {
     settings: LoadSettings,
     /// Not yet in a batch.
     waiting: usize,
-    /// Waiting or being committed.
+    /// Waiting or being committed, without the house.
     in_work: usize,
-    /// The same by lane, without the house.
+    /// The same by lane.
     lanes: HashMap<Lane, usize>,
-    /// Units and duration of the last commits.
+    /// Units, without the house, and duration of the last commits.
     commits: VecDeque<(usize, Duration)>,
     limit: usize,
 }
@@ -73,14 +74,15 @@ impl Load {
             return false;
         }
         self.waiting += 1;
-        self.in_work += 1;
         if lane != Lane::House {
+            self.in_work += 1;
             *self.lanes.entry(lane).or_default() += 1;
         }
         true
     }
 
-    fn has_room(&self, lane: Lane) -> bool {
+    /// Whether a unit would be let in, the queue apart.
+    pub fn has_room(&self, lane: Lane) -> bool {
         if lane == Lane::House || self.in_work < self.limit {
             return true;
         }
@@ -96,8 +98,8 @@ impl Load {
 
     /// A unit is answered.
     pub fn leave(&mut self, lane: Lane) {
-        self.in_work = self.in_work.saturating_sub(1);
         if let Some(own) = self.lanes.get_mut(&lane) {
+            self.in_work -= 1;
             *own -= 1;
             if *own == 0 {
                 self.lanes.remove(&lane);
@@ -105,7 +107,7 @@ impl Load {
         }
     }
 
-    /// A batch of so many units was committed, or failed, in this time.
+    /// A batch with so many units, the house's not counted, was committed, or failed, in this time.
     pub fn committed(&mut self, units: usize, took: Duration) {
         if self.commits.len() == REMEMBERED {
             self.commits.pop_front();
@@ -173,6 +175,17 @@ mod tests {
         let mut load = slow();
         assert_eq!(admitted(&mut load, sku(1), 1_000), 120);
         assert!(load.enter(Lane::House), "the house is not refused");
+    }
+
+    #[test]
+    fn the_house_takes_time_and_no_place() {
+        let mut load = slow();
+        (0..REMEMBERED).for_each(|_| load.committed(15, Duration::from_millis(50)));
+        assert_eq!(load.limit(), 90, "a quarter of each batch was the house's");
+        (0..1_000).for_each(|_| assert!(load.enter(Lane::House)));
+        assert_eq!(admitted(&mut load, sku(1), 1_000), 90);
+        (0..1_000).for_each(|_| load.leave(Lane::House));
+        assert!(!load.enter(sku(1)));
     }
 
     #[test]

@@ -167,6 +167,11 @@ impl Writer {
         if self.jobs.is_closed() { Unavailable::Stopping } else { Unavailable::Overloaded }
     }
 
+    /// Whether an order of this SKU would be let in now. To be asked before work is done for it.
+    pub fn has_room_for(&self, sku_id: SkuId) -> bool {
+        self.load.lock().has_room(Lane::Sku(sku_id))
+    }
+
     /// Units waiting now.
     pub fn waiting(&self) -> usize {
         self.load.lock().waiting()
@@ -210,11 +215,12 @@ impl WriterTask {
             self.refuse_expired(&mut waiting, &listeners);
             let jobs = lane::take(&mut waiting, self.settings.max_batch, |job| job.place.lane);
             self.load.lock().taken(jobs.len());
-            let (units, started) = (jobs.len(), Instant::now());
-            self.commit(jobs.into_iter().collect(), store.as_ref(), &listeners).await;
-            if units > 0 {
-                self.learn(units, started.elapsed());
+            if jobs.is_empty() {
+                continue;
             }
+            let (units, started) = (jobs.iter().filter(|job| job.place.lane != Lane::House).count(), Instant::now());
+            self.commit(jobs.into_iter().collect(), store.as_ref(), &listeners).await;
+            self.learn(units, started.elapsed());
         }
     }
 
