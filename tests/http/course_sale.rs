@@ -57,7 +57,16 @@ async fn a_winner_waits_for_the_order_and_pays_it() {
     let won = winner.call("/miaosha/49").await.json();
     let order_sn = won["data"]["orderSn"].as_str().unwrap();
     let path = format!("/miaosha/pay?orderSn={order_sn}");
-    let data = winner.get(&path).await.data();
+    // The wait is bounded: who hears 6 asks again.
+    let mut page = winner.get(&path).await;
+    until("the order is there", async || {
+        if page.json()["data"]["code"] == 6 {
+            page = winner.get(&path).await;
+        }
+        page.json()["data"]["code"] != 6
+    })
+    .await;
+    let data = page.data();
     assert_eq!((&data["code"], &data["orderId"]), (&Value::Null, &json!(order_sn)), "{data}");
     let order = &data["orderEntity"];
     assert_eq!(
