@@ -1,20 +1,26 @@
 //! Making the orders of winners.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use actors::domain::order::{LockLine, NewOrder};
-use actors::domain::{OrderSn, SaleId, SkuId, UserId, WareSkuId};
+use actors::domain::{OrderSn, SaleId, SkuId, WareSkuId};
+use actors::ports::store::StoreError;
 use actors::ports::store::units::{FlashOrder, MakeFlashOrders};
 
 use super::resolving::AllotmentChange;
 use super::stock::NewLock;
 use crate::store::batch::{News, Placed};
+use crate::store::rows::order_sn;
 
-/// What the making of an order depends on.
-pub(in crate::store) struct Claim {
-    /// The sale and the winner, of a grant that is GRANTED.
-    pub(in crate::store) granted: Option<(SaleId, UserId)>,
-    pub(in crate::store) ordered: bool,
+/// Orders that are not to be made, and why.
+pub(in crate::store) type Unclaimed = HashMap<OrderSn, FlashOrder>;
+
+/// Reads the orders that exist, `true`, or whose grant is not open or not of their sale and user.
+pub(in crate::store) fn unclaimed(rows: Vec<(String, bool)>) -> Result<Unclaimed, StoreError> {
+    let why = |(order, exists): (String, bool)| {
+        Ok((order_sn(&order)?, if exists { FlashOrder::Exists } else { FlashOrder::NotGranted }))
+    };
+    rows.into_iter().map(why).collect()
 }
 
 /// Allotments with their SKU and undrawn units.
@@ -36,24 +42,32 @@ pub(in crate::store) struct Making<'u> {
 /// Decides the units one after the other.
 pub(in crate::store) fn decide_making<'u>(
     units: &[Placed<'u, MakeFlashOrders>],
-    mut claims: HashMap<OrderSn, Claim>,
+    unclaimed: &Unclaimed,
     mut undrawn: Undrawn,
     news: &mut News,
 ) -> Making<'u> {
     let mut making = Making::default();
+    let mut made_here: HashSet<&OrderSn> = HashSet::new();
     for &(place, unit) in units {
         let mut of_unit = Vec::with_capacity(unit.orders.len());
         for order in &unit.orders {
-            let answer = match decide(claims.get(&order.order_sn), order, &mut undrawn) {
+            let refusal = match made_here.contains(&order.order_sn) {
+                true => Some(FlashOrder::Exists),
+                false => unclaimed.get(&order.order_sn).copied(),
+            };
+            let drawn = match refusal {
+                Some(refusal) => Err(refusal),
+                None => draw(order, &mut undrawn),
+            };
+            of_unit.push(match drawn {
                 Err(refusal) => refusal,
                 Ok((sale_id, line)) => {
-                    claims.insert(order.order_sn.clone(), Claim { granted: None, ordered: true });
+                    made_here.insert(&order.order_sn);
                     news.announce(place, order.creation_events());
                     making.make(order, sale_id, line);
                     FlashOrder::Made
                 }
-            };
-            of_unit.push(answer);
+            });
         }
         making.answers.push(of_unit);
     }
@@ -70,15 +84,8 @@ impl<'u> Making<'u> {
 }
 
 /// The unit that an order draws, or why it draws none.
-fn decide(claim: Option<&Claim>, order: &NewOrder, undrawn: &mut Undrawn) -> Result<(SaleId, LockLine), FlashOrder> {
-    let claim = claim.ok_or(FlashOrder::NotGranted)?;
-    if claim.ordered {
-        return Err(FlashOrder::Exists);
-    }
-    let (sale_id, winner) = claim.granted.ok_or(FlashOrder::NotGranted)?;
-    if order.sale_id != Some(sale_id) || order.user_id != winner {
-        return Err(FlashOrder::NotGranted);
-    }
+fn draw(order: &NewOrder, undrawn: &mut Undrawn) -> Result<(SaleId, LockLine), FlashOrder> {
+    let sale_id = order.sale_id.ok_or(FlashOrder::NotGranted)?;
     let rows = (sale_id, WareSkuId(i64::MIN))..=(sale_id, WareSkuId(i64::MAX));
     let row = undrawn.range_mut(rows).find(|(_, (_, left))| *left > 0);
     let ((_, ware_sku_id), (sku_id, left)) = row.ok_or(FlashOrder::NoUnit)?;

@@ -1,31 +1,32 @@
 //! Making the orders of winners. The allotments of their sales are locked, so no grant fails and no order is made
 //! elsewhere meanwhile.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use actors::domain::SaleId;
 use actors::domain::flash_sale::GrantState;
-use actors::domain::{OrderSn, SaleId, UserId};
+use actors::domain::order::NewOrder;
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{FlashOrder, MakeFlashOrders};
 
 use super::commit::Transaction;
 use super::flash_sales::read_undrawn;
 use super::order_rows;
-use super::rows::{expect_rows, numbers, order_sn};
+use super::rows::{expect_rows, numbers};
 use super::written::{self, Writes};
 use crate::store::batch::Placed;
-use crate::store::decisions::{Claim, decide_making};
+use crate::store::decisions::{Unclaimed, decide_making, unclaimed};
 
 /// Carries out [`MakeFlashOrders`] units.
 pub(super) async fn make(
     tx: &mut Transaction<'_>,
     units: &[Placed<'_, MakeFlashOrders>],
 ) -> Result<Vec<Vec<FlashOrder>>, StoreError> {
-    let orders = || units.iter().flat_map(|(_, unit)| &unit.orders);
-    let claims = read_claims(tx, numbers(orders().map(|order| &order.order_sn))).await?;
-    let sales: BTreeSet<SaleId> = orders().filter_map(|order| order.sale_id).collect();
+    let orders: Vec<&NewOrder> = units.iter().flat_map(|(_, unit)| &unit.orders).collect();
+    let unclaimed = read_unclaimed(tx, &orders).await?;
+    let sales: BTreeSet<SaleId> = orders.iter().filter_map(|order| order.sale_id).collect();
     let undrawn = read_undrawn(tx, &Vec::from_iter(sales)).await?;
-    let making = decide_making(units, claims, undrawn, &mut tx.news);
+    let making = decide_making(units, &unclaimed, undrawn, &mut tx.news);
     let made: Vec<order_rows::Made<'_>> = making.made.iter().map(|&order| (order, None)).collect();
     let inserted = order_rows::insert_orders(tx, &made).await?;
     expect_rows("oms_order", made.len(), inserted)?;
@@ -35,22 +36,24 @@ pub(super) async fn make(
     Ok(making.answers)
 }
 
-async fn read_claims(tx: &mut Transaction<'_>, order_sns: Vec<&str>) -> Result<HashMap<OrderSn, Claim>, StoreError> {
-    let rows: Vec<(String, Option<i64>, Option<i64>, bool)> = tx
+/// Orders that exist, or whose grant is not open, of that sale and of that user.
+async fn read_unclaimed(tx: &mut Transaction<'_>, orders: &[&NewOrder]) -> Result<Unclaimed, StoreError> {
+    let rows: Vec<(String, bool)> = tx
         .all(
             sqlx::query_as(
-                "SELECT asked.order_sn, g.sale_id, g.user_id,
-                        EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = asked.order_sn)
-                 FROM unnest($1::text[]) AS asked (order_sn)
-                 LEFT JOIN sms_flash_sale_grant AS g ON g.order_sn = asked.order_sn AND g.state = $2",
+                "SELECT asked.order_sn, asked.is_made
+                 FROM (SELECT u.*, EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = u.order_sn) AS is_made
+                       FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u (order_sn, sale_id, user_id)) AS asked
+                 LEFT JOIN sms_flash_sale_grant AS g
+                     ON g.order_sn = asked.order_sn AND g.sale_id = asked.sale_id AND g.user_id = asked.user_id
+                    AND g.state = $4
+                 WHERE asked.is_made OR g.order_sn IS NULL",
             )
-            .bind(order_sns)
+            .bind(numbers(orders.iter().map(|order| &order.order_sn)))
+            .bind(Vec::from_iter(orders.iter().map(|order| order.sale_id.map(|sale_id| sale_id.0))))
+            .bind(Vec::from_iter(orders.iter().map(|order| order.user_id.0)))
             .bind(GrantState::Granted as i64),
         )
         .await?;
-    let claim = |(order, sale_id, user_id, ordered): (String, Option<i64>, Option<i64>, bool)| {
-        let granted = sale_id.zip(user_id).map(|(sale_id, user_id)| (SaleId(sale_id), UserId(user_id)));
-        Ok((order_sn(&order)?, Claim { granted, ordered }))
-    };
-    rows.into_iter().map(claim).collect()
+    unclaimed(rows)
 }

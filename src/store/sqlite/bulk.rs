@@ -18,19 +18,13 @@ pub(super) async fn add_undrawn(tx: &mut Transaction<'_>, changes: &AllotmentCha
     for ((sale_id, ware_sku_id), units) in changes {
         rows.row().put(sale_id).put(ware_sku_id).put(units);
     }
-    let changed = tx
-        .execute(
-            sqlx::query(
-                "UPDATE sms_flash_sale_allotment SET undrawn = undrawn + change.units
-                 FROM (SELECT value->>0 AS of_sale, value->>1 AS of_row, value->>2 AS units
-                       FROM jsonb_each(?)) AS change
-                 WHERE sale_id = change.of_sale AND ware_sku_id = change.of_row
-                   AND undrawn + change.units BETWEEN 0 AND allotted",
-            )
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("sms_flash_sale_allotment", changes.len(), changed)
+    let add = "UPDATE sms_flash_sale_allotment SET undrawn = undrawn + change.units
+               FROM (SELECT value->>0 AS of_sale, value->>1 AS of_row, value->>2 AS units
+                     FROM jsonb_each(?)) AS change
+               WHERE sale_id = change.of_sale AND ware_sku_id = change.of_row
+                 AND undrawn + change.units BETWEEN 0 AND allotted";
+    tx.script.change("sms_flash_sale_allotment", changes.len(), add).put(rows.json());
+    Ok(())
 }
 
 /// Notes units that were locked as a sale's, or adds them to what it has.

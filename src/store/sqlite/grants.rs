@@ -9,8 +9,9 @@ use actors::ports::store::units::{CommitGrants, FailGrants, GrantBatch};
 
 use super::commit::Transaction;
 use super::flash_sales::{add_released, read_sale};
-use super::rows::{Rows, count, expect_rows, list, order_sn};
+use super::rows::{count, list, order_sn};
 use super::sale_life::give_back;
+use super::script::{Asked, Insert};
 use crate::store::batch::Placed;
 use crate::store::columns::SaleColumns;
 use crate::store::decisions::{HeldGrants, NewGrant, decide_grants};
@@ -24,8 +25,8 @@ pub(super) async fn commit(
     let epochs: HashMap<SaleId, i64> = sales.values().map(|sale| (sale.id, sale.epoch)).collect();
     let held = read_held(tx, units).await?;
     let granting = decide_grants(units, sales, held, tx.at, &mut tx.news);
-    raise_granted(tx, &granting.granted, &epochs).await?;
-    insert(tx, &granting.rows).await?;
+    raise_granted(tx, &granting.granted, &epochs);
+    insert(tx, &granting.rows);
     Ok(granting.answers)
 }
 
@@ -44,19 +45,22 @@ async fn read_sales(
     rows.into_iter().map(by_id).collect()
 }
 
+/// The grants of these users in these sales that count.
+const HELD: Asked = Asked(
+    "SELECT g.sale_id, g.user_id, g.ordinal, g.order_sn
+     FROM (VALUES (?, ?)) AS asked CROSS JOIN sms_flash_sale_grant AS g
+         ON g.sale_id = asked.column1 AND g.user_id = asked.column2 AND g.ordinal IS NOT NULL
+     WHERE asked.column1 IS NOT NULL ORDER BY g.create_time, g.ordinal",
+);
+
 async fn read_held(tx: &mut Transaction<'_>, units: &[Placed<'_, CommitGrants>]) -> Result<HeldGrants, StoreError> {
     let asked: BTreeSet<(SaleId, UserId)> =
         units.iter().flat_map(|(_, unit)| unit.winners.iter().map(|(user_id, _)| (unit.sale_id, *user_id))).collect();
+    let asked: Vec<(SaleId, UserId)> = asked.into_iter().collect();
     let rows: Vec<(i64, i64, i64, String)> = tx
-        .all(
-            sqlx::query_as(
-                "SELECT g.sale_id, g.user_id, g.ordinal, g.order_sn
-                 FROM jsonb_each(?) AS asked CROSS JOIN sms_flash_sale_grant AS g
-                     ON g.sale_id = asked.value->>0 AND g.user_id = asked.value->>1 AND g.ordinal IS NOT NULL
-                 ORDER BY g.create_time, g.ordinal",
-            )
-            .bind(list(asked)),
-        )
+        .all_about(&HELD, &asked, |row, (sale_id, user_id)| {
+            row.put(sale_id.0).put(user_id.0);
+        })
         .await?;
     let mut held = HeldGrants::new();
     for (sale_id, user_id, ordinal, order) in rows {
@@ -67,49 +71,28 @@ async fn read_held(tx: &mut Transaction<'_>, units: &[Placed<'_, CommitGrants>])
 }
 
 /// The guarded counter of each sale (DESIGN rule 5): its state, window and epoch are asked once more.
-async fn raise_granted(
-    tx: &mut Transaction<'_>,
-    granted: &BTreeMap<SaleId, i64>,
-    epochs: &HashMap<SaleId, i64>,
-) -> Result<(), StoreError> {
+fn raise_granted(tx: &mut Transaction<'_>, granted: &BTreeMap<SaleId, i64>, epochs: &HashMap<SaleId, i64>) {
+    let raise = "UPDATE sms_flash_sale SET granted = granted + ?
+                 WHERE id = ? AND epoch = ? AND state = 1 AND start_time <= ? AND ? < end_time
+                   AND granted + ? - released <= count";
     for (sale_id, units) in granted {
-        let changed = tx
-            .execute(
-                sqlx::query(
-                    "UPDATE sms_flash_sale SET granted = granted + ?1
-                     WHERE id = ?2 AND epoch = ?3 AND state = 1 AND start_time <= ?4 AND ?4 < end_time
-                       AND granted + ?1 - released <= count",
-                )
-                .bind(units)
-                .bind(sale_id.0)
-                .bind(epochs.get(sale_id))
-                .bind(tx.at.0),
-            )
-            .await?;
-        expect_rows("sms_flash_sale", 1, changed)?;
+        let (epoch, at) = (epochs.get(sale_id), tx.at.0);
+        let raise = &mut tx.script.change("sms_flash_sale", 1, raise);
+        raise.put(units).put(sale_id.0).put(epoch).put(at).put(at).put(units);
     }
-    Ok(())
 }
 
-async fn insert(tx: &mut Transaction<'_>, grants: &[NewGrant<'_>]) -> Result<(), StoreError> {
-    if grants.is_empty() {
-        return Ok(());
-    }
-    let mut rows = Rows::new();
-    for NewGrant { order_sn, sale_id, user_id, ordinal } in grants {
-        rows.row().put(order_sn).put(sale_id).put(user_id).put(ordinal);
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO sms_flash_sale_grant (order_sn, sale_id, user_id, ordinal, create_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, ?1 FROM jsonb_each(?2)",
-            )
-            .bind(tx.at.0)
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("sms_flash_sale_grant", grants.len(), inserted)
+const GRANT: Insert = Insert {
+    table: "sms_flash_sale_grant",
+    statement: "INSERT INTO sms_flash_sale_grant (order_sn, sale_id, user_id, ordinal, create_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL",
+};
+
+fn insert(tx: &mut Transaction<'_>, grants: &[NewGrant<'_>]) {
+    let at = tx.at.0;
+    tx.script.insert(&GRANT, grants, |row, grant| {
+        row.put(grant.order_sn.as_str()).put(grant.sale_id.0).put(grant.user_id.0).put(grant.ordinal).put(at);
+    });
 }
 
 /// Carries out [`FailGrants`]; rare, so grant by grant.

@@ -84,16 +84,10 @@ pub(super) async fn enqueue(tx: &mut Transaction<'_>, units: &[Placed<'_, Enqueu
     for (message, queue, due_at) in units.iter().flat_map(|(_, unit)| &unit.messages) {
         rows.row().put(&message.message_id).put(queue.as_str()).put(&message.payload).put(due_at);
     }
-    tx.execute(
-        sqlx::query(
-            "INSERT INTO mq_local (message_id, queue, payload, due_time, create_time)
-             SELECT value->>0, value->>1, value->>2, value->>3, ?1 FROM jsonb_each(?2)
-             WHERE TRUE ON CONFLICT (message_id) DO NOTHING",
-        )
-        .bind(tx.at.0)
-        .bind(rows.json()),
-    )
-    .await?;
+    let insert = "INSERT INTO mq_local (create_time, message_id, queue, payload, due_time)
+                  SELECT ?, value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?)
+                  WHERE TRUE ON CONFLICT (message_id) DO NOTHING";
+    tx.script.change_any("mq_local", insert).put(tx.at.0).put(rows.json());
     Ok(vec![(); units.len()])
 }
 
@@ -102,11 +96,9 @@ pub(super) async fn finish(
     tx: &mut Transaction<'_>,
     units: &[Placed<'_, FinishDeliveries>],
 ) -> Result<Vec<()>, StoreError> {
-    tx.execute(
-        sqlx::query("DELETE FROM mq_local WHERE message_id IN (SELECT value FROM jsonb_each(?))")
-            .bind(list(units.iter().flat_map(|(_, unit)| &unit.message_ids))),
-    )
-    .await?;
+    let message_ids = list(units.iter().flat_map(|(_, unit)| &unit.message_ids));
+    let delete = "DELETE FROM mq_local WHERE message_id IN (SELECT value FROM jsonb_each(?))";
+    tx.script.change_any("mq_local", delete).put(message_ids);
     Ok(vec![(); units.len()])
 }
 

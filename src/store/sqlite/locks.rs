@@ -11,64 +11,52 @@ use super::bulk::add_undrawn;
 use super::commit::Transaction;
 use super::flash_sales::add_released;
 use super::rows::{Rows, expect_rows, list, order_sn};
+use super::script::{Insert, Put};
 use super::stock::{self, insert_ledger, read_free, undo_attempt};
 use crate::store::batch::Placed;
 use crate::store::decisions::{
     HeldLocks, NewLock, Resolved, StockChange, asked_locks, decide_locking, decide_resolving, lock_rows,
 };
 
-fn json_rows(locks: &[NewLock<'_>]) -> Rows {
-    let mut rows = Rows::new();
-    for NewLock { owner, line, sale_id, lease_until, is_first } in locks {
-        let is_first = i64::from(*is_first);
-        rows.row()
-            .put(owner)
-            .put(&line.ware_sku_id)
-            .put(&line.sku_id)
-            .put(&line.num)
-            .put(sale_id)
-            .put(lease_until)
-            .put(&is_first);
-    }
-    rows
-}
+const LOCK: Insert = Insert {
+    table: "wms_stock_lock",
+    statement: "INSERT INTO wms_stock_lock
+                    (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL",
+};
+
+/// The rows of owners that have none yet.
+const LOCK_OF_NEW_OWNER: Insert = Insert {
+    table: "wms_stock_lock",
+    statement: "INSERT INTO wms_stock_lock
+                    (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL
+                    AND NOT EXISTS (SELECT 1 FROM wms_stock_lock AS l WHERE l.order_sn = column1)",
+};
 
 /// Writes lock rows.
-pub(super) async fn insert(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> Result<(), StoreError> {
-    if locks.is_empty() {
-        return Ok(());
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO wms_stock_lock
-                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, ?1, ?1
-                 FROM jsonb_each(?2)",
-            )
-            .bind(tx.at.0)
-            .bind(json_rows(locks).json()),
-        )
-        .await?;
-    expect_rows("wms_stock_lock", locks.len(), inserted)
+pub(super) fn insert(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) {
+    let at = tx.at.0;
+    tx.script.insert(&LOCK, locks, |row, lock| put_lock(row, lock, at));
 }
 
 /// Inserts the rows of owners that have none yet; whether that was all of them.
 async fn insert_of_new_owners(tx: &mut Transaction<'_>, locks: &[NewLock<'_>]) -> Result<bool, StoreError> {
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO wms_stock_lock
-                     (order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first, create_time, modify_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, ?1, ?1
-                 FROM jsonb_each(?2) AS new
-                 WHERE NOT EXISTS (SELECT 1 FROM wms_stock_lock AS l WHERE l.order_sn = new.value->>0)",
-            )
-            .bind(tx.at.0)
-            .bind(json_rows(locks).json()),
-        )
-        .await?;
-    Ok(inserted == locks.len())
+    let at = tx.at.0;
+    tx.script.insert_any(&LOCK_OF_NEW_OWNER, locks, |row, lock| put_lock(row, lock, at));
+    Ok(tx.run_script().await? == locks.len())
+}
+
+fn put_lock(row: &mut Put<'_>, lock: &NewLock<'_>, at: i64) {
+    row.put(lock.owner.as_str())
+        .put(lock.line.ware_sku_id.0)
+        .put(lock.line.sku_id.0)
+        .put(i64::from(lock.line.num))
+        .put(lock.sale_id.map(|sale_id| sale_id.0))
+        .put(lock.lease_until.map(|time| time.0))
+        .put(i64::from(lock.is_first))
+        .put(at)
+        .put(at);
 }
 
 /// Carries out [`LockStock`] units.
@@ -119,7 +107,7 @@ async fn lock_in_turn(
     let mut free = read_free(tx, requests().flat_map(|request| &request.lines)).await?;
     let locking = decide_locking(units, owners, &mut free, tx.at);
     stock::change(tx, &StockChange::locking(locking.locks.iter().map(|lock| &lock.line))).await?;
-    insert(tx, &locking.locks).await?;
+    insert(tx, &locking.locks);
     Ok(locking.answers)
 }
 

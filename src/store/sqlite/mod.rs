@@ -20,6 +20,7 @@ mod orders;
 mod outbox;
 mod requests;
 mod rows;
+mod script;
 mod stock;
 
 // What is the same in both databases stands once and is compiled for each.

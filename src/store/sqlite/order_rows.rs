@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::domain::order::{NewOrder, Order, OrderHistory, OrderStatus};
+use actors::domain::order::{NewOrder, Order, OrderHistory, OrderItem, OrderStatus};
 use actors::domain::payment::PendingRefund;
 use actors::domain::{OrderSn, UserId};
 use actors::ports::store::{OrderFilter, OrderReads, PaymentRow, Store, StoreError, UnpaidOrder};
@@ -12,97 +12,73 @@ use super::SqliteStore;
 use super::commit::Transaction;
 use super::connection::Select;
 use super::rows::{Rows, count, expect_rows, limit, list, order_sn, order_status};
+use super::script::Insert;
 use crate::store::columns::{
     HistoryColumns, HistoryRow, ItemColumns, OrderColumns, PaymentColumns, PendingColumns, UnpaidColumns,
     order_history, pay_before, payment_row, pending_refund, unpaid_order, with_items,
 };
 
-/// Writes orders, each with the token it is made under, and their items.
-pub(super) async fn insert(tx: &mut Transaction<'_>, orders: &[(&NewOrder, Option<&str>)]) -> Result<(), StoreError> {
-    if orders.is_empty() {
-        return Ok(());
-    }
-    insert_orders(tx, orders).await?;
-    insert_items(tx, orders).await
-}
+const ORDER: Insert = Insert {
+    table: "oms_order",
+    statement: "INSERT INTO oms_order
+                    (order_sn, member_id, order_token, sale_id, member_username, total_amount, pay_amount, pay_type,
+                     status, pay_before, pay_page_issued_time, delivery_company, receiver_name, receiver_phone,
+                     receiver_post_code, receiver_province, receiver_city, receiver_region, receiver_detail_address,
+                     create_time, modify_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
+                WHERE column1 IS NOT NULL",
+};
 
-async fn insert_orders(tx: &mut Transaction<'_>, orders: &[(&NewOrder, Option<&str>)]) -> Result<(), StoreError> {
-    let mut rows = Rows::new();
-    for (order, token) in orders {
-        let receiver = &order.receiver;
-        rows.row()
-            .put(&order.order_sn)
-            .put(&order.user_id)
-            .put(token)
-            .put(&order.sale_id)
+const ITEM: Insert = Insert {
+    table: "oms_order_item",
+    statement: "INSERT INTO oms_order_item
+                    (order_sn, line, sku_id, spu_id, category_id, sku_name, sku_pic, sku_price, sku_quantity,
+                     sku_attrs_vals)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL",
+};
+
+/// Writes orders, each with the token it is made under, and their items.
+pub(super) fn insert(tx: &mut Transaction<'_>, orders: &[(&NewOrder, Option<&str>)]) {
+    let at = tx.at;
+    tx.script.insert(&ORDER, orders, |row, (order, token)| {
+        row.put(order.order_sn.as_str())
+            .put(order.user_id.0)
+            .put(*token)
+            .put(order.sale_id.map(|sale_id| sale_id.0))
             .put(&order.username)
-            .put(&order.total_amount)
-            .put(&order.pay_amount)
-            .put(&order.pay_type.column())
-            .put(&order.first_status().code())
-            .put(&pay_before(order, tx.at))
-            .put(&order.pay_page_issued.then_some(tx.at))
-            .put(&order.delivery_company)
-            .put(&receiver.name)
+            .put(order.total_amount.0)
+            .put(order.pay_amount.0)
+            .put(order.pay_type.column())
+            .put(order.first_status().code())
+            .put(pay_before(order, at).map(|time| time.0))
+            .put(order.pay_page_issued.then_some(at.0))
+            .put(&order.delivery_company);
+        let receiver = &order.receiver;
+        row.put(&receiver.name)
             .put(&receiver.phone)
             .put(&receiver.post_code)
             .put(&receiver.province)
             .put(&receiver.city)
             .put(&receiver.region)
-            .put(&receiver.detail_address);
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO oms_order
-                     (order_sn, member_id, order_token, sale_id, member_username, total_amount, pay_amount, pay_type,
-                      status, pay_before, pay_page_issued_time, delivery_company, receiver_name, receiver_phone,
-                      receiver_post_code, receiver_province, receiver_city, receiver_region, receiver_detail_address,
-                      create_time, modify_time)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-                        value->>8, value->>9, value->>10, value->>11, value->>12, value->>13,
-                        value->>14, value->>15, value->>16, value->>17, value->>18, ?1, ?1
-                 FROM jsonb_each(?2)",
-            )
-            .bind(tx.at.0)
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("oms_order", orders.len(), inserted)
-}
-
-async fn insert_items(tx: &mut Transaction<'_>, orders: &[(&NewOrder, Option<&str>)]) -> Result<(), StoreError> {
-    let mut rows = Rows::new();
-    for (order, _) in orders {
-        for (line, item) in order.items.iter().enumerate() {
-            rows.row()
-                .put(&order.order_sn)
-                .put(&line)
-                .put(&item.sku_id)
-                .put(&item.spu_id)
-                .put(&item.category_id)
-                .put(&item.title)
-                .put(&item.image)
-                .put(&item.price)
-                .put(&item.quantity)
-                .put(&item.attributes);
-        }
-    }
-    let expected = rows.count();
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO oms_order_item
-                     (order_sn, line, sku_id, spu_id, category_id, sku_name, sku_pic, sku_price, sku_quantity,
-                      sku_attrs_vals)
-                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-                        value->>8, value->>9
-                 FROM jsonb_each(?)",
-            )
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("oms_order_item", expected, inserted)
+            .put(&receiver.detail_address)
+            .put(at.0)
+            .put(at.0);
+    });
+    let orders = orders.iter().map(|(order, _)| *order);
+    let items: Vec<(&OrderSn, i64, &OrderItem)> =
+        orders.flat_map(|order| (0..).zip(&order.items).map(|(line, item)| (&order.order_sn, line, item))).collect();
+    tx.script.insert(&ITEM, &items, |row, (order_sn, line, item)| {
+        row.put(order_sn.as_str())
+            .put(*line)
+            .put(item.sku_id.0)
+            .put(item.spu_id)
+            .put(item.category_id)
+            .put(&item.title)
+            .put(&item.image)
+            .put(item.price.0)
+            .put(i64::from(item.quantity))
+            .put(&item.attributes);
+    });
 }
 
 /// Writes history rows.

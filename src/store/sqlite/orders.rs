@@ -23,8 +23,8 @@ pub(super) async fn place(
     placing.announce(&mut tx.news);
     stock::change(tx, &placing.stock_change()).await?;
     let saved: Vec<_> = placing.saved().map(|unit| (&unit.order, Some(unit.token.as_str()))).collect();
-    order_rows::insert(tx, &saved).await?;
-    locks::insert(tx, &placing.locks()).await?;
+    order_rows::insert(tx, &saved);
+    locks::insert(tx, &placing.locks());
     requests::keep(tx, &placing).await?;
     Ok(placing.answers)
 }

@@ -5,29 +5,22 @@ use actors::ports::store::StoreError;
 use actors::ports::store::units::{MarkPublished, PruneMessages, SpentMessages};
 
 use super::commit::Transaction;
-use super::rows::{Rows, expect_rows, limit, list};
+use super::rows::{limit, list};
+use super::script::Insert;
 use crate::store::batch::Placed;
 
+const OUTBOX: Insert = Insert {
+    table: "mq_outbox",
+    statement: "INSERT INTO mq_outbox (message_id, routing_key, payload, create_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?)) WHERE column1 IS NOT NULL",
+};
+
 /// Writes outbox rows.
-pub(super) async fn insert(tx: &mut Transaction<'_>, messages: &[Message]) -> Result<(), StoreError> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    let mut rows = Rows::new();
-    for message in messages {
-        rows.row().put(&message.message_id).put(message.key.as_str()).put(&message.payload);
-    }
-    let inserted = tx
-        .execute(
-            sqlx::query(
-                "INSERT INTO mq_outbox (message_id, routing_key, payload, create_time)
-                 SELECT value->>0, value->>1, value->>2, ?1 FROM jsonb_each(?2)",
-            )
-            .bind(tx.at.0)
-            .bind(rows.json()),
-        )
-        .await?;
-    expect_rows("mq_outbox", messages.len(), inserted)
+pub(super) fn insert(tx: &mut Transaction<'_>, messages: &[Message]) {
+    let at = tx.at.0;
+    tx.script.insert(&OUTBOX, messages, |row, message| {
+        row.put(&message.message_id).put(message.key.as_str()).put(&message.payload).put(at);
+    });
 }
 
 /// Carries out [`MarkPublished`] units.
@@ -35,15 +28,10 @@ pub(super) async fn mark_published(
     tx: &mut Transaction<'_>,
     units: &[Placed<'_, MarkPublished>],
 ) -> Result<Vec<()>, StoreError> {
-    tx.execute(
-        sqlx::query(
-            "UPDATE mq_outbox SET published_time = ?
-             WHERE message_id IN (SELECT value FROM jsonb_each(?)) AND published_time IS NULL",
-        )
-        .bind(tx.at.0)
-        .bind(list(units.iter().flat_map(|(_, unit)| &unit.message_ids))),
-    )
-    .await?;
+    let message_ids = list(units.iter().flat_map(|(_, unit)| &unit.message_ids));
+    let mark = "UPDATE mq_outbox SET published_time = ?
+                WHERE message_id IN (SELECT value FROM jsonb_each(?)) AND published_time IS NULL";
+    tx.script.change_any("mq_outbox", mark).put(tx.at.0).put(message_ids);
     Ok(vec![(); units.len()])
 }
 

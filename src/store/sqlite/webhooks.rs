@@ -26,7 +26,8 @@ pub(super) async fn record(
     if !units.iter().any(may_tell) {
         return Ok(());
     }
-    let wanted: Vec<(i64,)> = tx.all(sqlx::query_as("SELECT events FROM webhook_endpoint WHERE enabled = 1")).await?;
+    let wanted: Vec<(i64,)> =
+        tx.all_before_writes(sqlx::query_as("SELECT events FROM webhook_endpoint WHERE enabled = 1")).await?;
     let wanted = wanted.into_iter().fold(EventSet::NONE, |all, (bits,)| all.with(EventSet::from_bits(bits)));
     let messages = told((units, outcomes), wanted, tx.at, entropy);
     if messages.is_empty() {
