@@ -71,8 +71,10 @@ impl Application for Seckill {
 pub async fn serve_with(config: Config, started: impl FnOnce(&PublicSide) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::install()?;
-    let public = listen(&config.server.listen.to_string()).context("server.listen")?;
-    let internal = listen(&config.server.internal_listen.to_string()).context("server.internal_listen")?;
+    let backlog = config.server.backlog;
+    let public = http::listen(&config.server.listen.to_string(), backlog).context("server.listen")?;
+    let internal =
+        http::listen(&config.server.internal_listen.to_string(), backlog).context("server.internal_listen")?;
     let public_address = public.local_addr()?;
 
     let store = DurableStore::open(&config).await?;
@@ -188,10 +190,6 @@ impl House<'_> {
             metrics: Box::new(move || metrics.render()),
         })
     }
-}
-
-fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn audit(config: &Config, json: bool) -> anyhow::Result<bool> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error, HttpServer, middleware, web};
+use anyhow::Context;
 use futures_util::future::join;
+use socket2::SockRef;
 use utoipa_actix_web::AppExt;
 
 use crate::api;
@@ -70,6 +72,15 @@ impl PublicSide {
     }
 }
 
+/// Listens with room for so many connections that no worker has taken yet; the kernel has its own limit besides
+/// (`net.core.somaxconn`). Beyond it a SYN is dropped, and its client tries again after a second.
+pub fn listen(address: &str, backlog: u32) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    // The standard library listens with 128.
+    SockRef::from(&listener).listen(i32::try_from(backlog)?)?;
+    Ok(listener)
+}
+
 /// The running listeners.
 pub struct Servers {
     pub internal_address: SocketAddr,
@@ -104,7 +115,6 @@ pub fn start(config: &Config, parts: Parts) -> anyhow::Result<Servers> {
                 .client_request_timeout(server.head_timeout)
                 .client_disconnect_timeout(server.disconnect_timeout)
                 .max_connections(server.max_connections)
-                .backlog(server.backlog)
         };
     }
     // 0: one worker a core.
@@ -128,5 +138,23 @@ impl Servers {
     /// Stops accepting, then finishes what is under way.
     pub async fn stop(&self) {
         join(self.public.stop(true), self.internal.stop(true)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_of_connections_waits_in_the_backlog() {
+        let listener = listen("127.0.0.1:0", 512).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        // Nobody accepts. A connection without room would be tried again after a second.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500));
+        let connections: Result<Vec<TcpStream>, _> = (0..400).map(connect).collect();
+        assert_eq!(connections.expect("room for all of them").len(), 400);
     }
 }

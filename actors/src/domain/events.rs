@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::ids::{OrderSn, SaleId, SkuId, UserId};
 
@@ -359,7 +360,7 @@ pub struct Envelope {
     /// Format version.
     pub version: u32,
     /// The items, not yet decoded.
-    pub items: Vec<serde_json::Value>,
+    pub items: Vec<Box<RawValue>>,
 }
 
 impl Envelope {

@@ -9,11 +9,11 @@ use super::Orders;
 use super::submit::order_item;
 use crate::domain::events::SecKill;
 use crate::domain::flash_sale::{Grant, GrantState};
-use crate::domain::order::{NewOrder, OrderItem, PayType, Receiver};
+use crate::domain::order::{NewOrder, OrderItem, PayType};
 use crate::domain::reject::Unavailable;
 use crate::domain::{OrderSn, SaleId, UserId};
-use crate::ports::store::Sku;
 use crate::ports::store::units::{FailGrants, FlashOrder, MakeFlashOrders};
+use crate::ports::store::{Buyer, Sku};
 use crate::protocol::bridge::Handled;
 
 /// Who won in which sale, under which number.
@@ -43,8 +43,7 @@ type Made = Result<FlashOrder, &'static str>;
 struct Material {
     /// The one item of a sale's orders, at the sale's price.
     items: HashMap<SaleId, Result<OrderItem, &'static str>>,
-    usernames: HashMap<UserId, String>,
-    receivers: HashMap<UserId, Receiver>,
+    buyers: HashMap<UserId, Buyer>,
 }
 
 impl Orders {
@@ -109,7 +108,7 @@ impl Orders {
         let orders: Vec<NewOrder> = filled.into_iter().flatten().collect();
         let mut outcomes = match orders.is_empty() {
             true => Vec::new(),
-            false => self.commit(MakeFlashOrders { orders }).await?,
+            false => self.commit(MakeFlashOrders { orders: orders.into() }).await?,
         }
         .into_iter();
         let mut made = Vec::with_capacity(wins.len());
@@ -133,35 +132,30 @@ impl Orders {
         }
         let user_ids: Vec<UserId> = wins.iter().map(|win| win.user_id).collect();
         let sku_ids: Vec<_> = sales.iter().map(|sale| sale.sku_id).collect();
-        let (skus, members, addresses) = tokio::join!(
-            self.read(self.store.skus(&sku_ids)),
-            self.read(self.store.members(&user_ids)),
-            self.read(self.store.default_addresses(&user_ids)),
-        );
+        let (skus, buyers) =
+            tokio::join!(self.read(self.store.skus(&sku_ids)), self.read(self.store.buyers(&user_ids)));
         let skus: HashMap<_, Sku> = skus?.into_iter().map(|sku| (sku.sku_id, sku)).collect();
         let item = |sku: &Sku, price| OrderItem { price, ..order_item(sku.clone(), 1) };
         let items = sales.iter().map(|sale| {
             let sku = skus.get(&sale.sku_id).ok_or("the SKU is no longer in the catalogue");
             (sale.id, sku.map(|sku| item(sku, sale.price)))
         });
-        Ok(Material {
-            items: items.collect(),
-            usernames: members?.into_iter().map(|member| (member.id, member.username)).collect(),
-            receivers: addresses?.into_iter().map(|address| (address.user_id, address.receiver)).collect(),
-        })
+        let buyers = buyers?.into_iter().map(|buyer| (buyer.user_id, buyer));
+        Ok(Material { items: items.collect(), buyers: buyers.collect() })
     }
 
     fn flash_order(&self, win: &Win<'_>, material: &Material) -> Result<NewOrder, &'static str> {
         let item = material.items.get(&win.sale_id).ok_or("the sale does not exist")?.clone()?;
+        let buyer = material.buyers.get(&win.user_id);
         Ok(NewOrder {
             order_sn: win.order_sn.clone(),
             user_id: win.user_id,
-            username: material.usernames.get(&win.user_id).cloned().unwrap_or_default(),
+            username: buyer.map(|buyer| buyer.username.clone()).unwrap_or_default(),
             pay_type: PayType::Online,
             total_amount: item.price,
             pay_amount: item.price,
             delivery_company: String::new(),
-            receiver: material.receivers.get(&win.user_id).cloned().unwrap_or_default(),
+            receiver: buyer.and_then(|buyer| buyer.receiver.clone()).unwrap_or_default(),
             items: vec![item],
             payment_timeout: self.settings.flash_payment_timeout,
             sale_id: Some(win.sale_id),

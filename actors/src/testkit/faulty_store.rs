@@ -17,7 +17,7 @@ use crate::domain::webhook::{Delivery, Endpoint};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 use crate::ports::store::units::WriteUnit;
 use crate::ports::store::{
-    Address, AuditReads, CartItem, CatalogReads, Committed, DeliverySearch, FlashSaleReads, FulfilmentReads,
+    Address, AuditReads, Buyer, CartItem, CatalogReads, Committed, DeliverySearch, FlashSaleReads, FulfilmentReads,
     KeptRequest, LedgerCursor, LedgerRow, LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads,
     OrderSearch, OutboxRow, ParkedMessage, PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts,
     SaleFilter, Sku, StockReads, Store, StoreError, UnpaidOrder, WebhookReads,
@@ -166,9 +166,8 @@ guarded! { FlashSaleReads:
 
 guarded! { MemberReads:
     member(user_id: UserId) -> Option<Member>;
-    members(user_ids: &[UserId]) -> Vec<Member>;
+    buyers(user_ids: &[UserId]) -> Vec<Buyer>;
     addresses(user_id: UserId) -> Vec<Address>;
-    default_addresses(user_ids: &[UserId]) -> Vec<Address>;
     missing_points(older_ms: i64, limit: usize) -> Vec<BoundPlus>;
     cart(user_id: UserId) -> Vec<CartItem>;
 }

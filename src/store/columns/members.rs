@@ -3,7 +3,7 @@
 use actors::domain::events::BoundPlus;
 use actors::domain::order::Receiver;
 use actors::domain::{Money, SkuId, UserId, points};
-use actors::ports::store::{Address, CartItem, Member, StoreError};
+use actors::ports::store::{Address, Buyer, CartItem, Member, StoreError};
 
 use crate::store::rows::{count, order_sn};
 
@@ -16,6 +16,35 @@ pub(in crate::store) struct MemberColumns {
     email: String,
     integration: i64,
     growth: i64,
+}
+
+/// A buyer; the columns of a missing address are empty.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct BuyerColumns {
+    id: i64,
+    username: String,
+    name: Option<String>,
+    phone: Option<String>,
+    post_code: Option<String>,
+    province: Option<String>,
+    city: Option<String>,
+    region: Option<String>,
+    detail_address: Option<String>,
+}
+
+impl BuyerColumns {
+    pub(in crate::store) fn into_buyer(self) -> Buyer {
+        let receiver = self.name.map(|name| Receiver {
+            name,
+            phone: self.phone.unwrap_or_default(),
+            post_code: self.post_code.unwrap_or_default(),
+            province: self.province.unwrap_or_default(),
+            city: self.city.unwrap_or_default(),
+            region: self.region.unwrap_or_default(),
+            detail_address: self.detail_address.unwrap_or_default(),
+        });
+        Buyer { user_id: UserId(self.id), username: self.username, receiver }
+    }
 }
 
 #[derive(sqlx::FromRow)]

@@ -50,7 +50,7 @@ pub(in crate::store) fn decide_making<'u>(
     let mut made_here: HashSet<&OrderSn> = HashSet::new();
     for &(place, unit) in units {
         let mut of_unit = Vec::with_capacity(unit.orders.len());
-        for order in &unit.orders {
+        for order in unit.orders.iter() {
             let refusal = match made_here.contains(&order.order_sn) {
                 true => Some(FlashOrder::Exists),
                 false => unclaimed.get(&order.order_sn).copied(),

@@ -22,7 +22,7 @@ pub(super) async fn make(
     tx: &mut Transaction<'_>,
     units: &[Placed<'_, MakeFlashOrders>],
 ) -> Result<Vec<Vec<FlashOrder>>, StoreError> {
-    let orders: Vec<&NewOrder> = units.iter().flat_map(|(_, unit)| &unit.orders).collect();
+    let orders: Vec<&NewOrder> = units.iter().flat_map(|(_, unit)| unit.orders.iter()).collect();
     let unclaimed = read_unclaimed(tx, &orders).await?;
     let sales: BTreeSet<SaleId> = orders.iter().filter_map(|order| order.sale_id).collect();
     let undrawn = read_undrawn(tx, &Vec::from_iter(sales)).await?;

@@ -1,19 +1,16 @@
-//! Members, addresses, points, carts.
+//! Points and carts.
 
 use std::collections::{BTreeMap, HashSet};
 
 use actors::domain::events::BoundPlus;
 use actors::domain::payment::PaymentState;
 use actors::domain::{OrderSn, UserId};
+use actors::ports::store::StoreError;
 use actors::ports::store::units::{AddPoints, PutCartItem, RemoveCartItems};
-use actors::ports::store::{Address, CartItem, Member, MemberReads, Store, StoreError};
-use async_trait::async_trait;
 
-use super::PostgresStore;
 use super::commit::Transaction;
-use super::rows::{column, expect_rows, limit, numbers, order_sn};
+use super::rows::{column, expect_rows, numbers, order_sn};
 use crate::store::batch::Placed;
-use crate::store::columns::{AddressColumns, MemberColumns, cart_item, missing_credit};
 use crate::store::decisions::{EarningColumns, Earnings, decide_points, sums};
 
 /// Carries out [`AddPoints`] units.
@@ -163,83 +160,4 @@ pub(super) async fn remove_cart_items(
     )
     .await?;
     Ok(vec![(); units.len()])
-}
-
-#[async_trait]
-impl MemberReads for PostgresStore {
-    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
-        let row: Option<MemberColumns> =
-            self.readers.optional(sqlx::query_as("SELECT * FROM ums_member WHERE id = $1").bind(user_id.0)).await?;
-        Ok(row.map(MemberColumns::into_member))
-    }
-
-    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        let rows: Vec<MemberColumns> = self
-            .readers
-            .all(
-                sqlx::query_as("SELECT * FROM ums_member WHERE id = ANY($1)")
-                    .bind(column(user_ids, |user_id| user_id.0)),
-            )
-            .await?;
-        Ok(rows.into_iter().map(MemberColumns::into_member).collect())
-    }
-
-    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
-        let rows: Vec<AddressColumns> = self
-            .readers
-            .all(
-                sqlx::query_as(
-                    "SELECT id, member_id, name, phone, post_code, province, city, region, detail_address, areacode,
-                            default_status = 1 AS default_status
-                     FROM ums_member_receive_address WHERE member_id = $1 ORDER BY default_status DESC, id",
-                )
-                .bind(user_id.0),
-            )
-            .await?;
-        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
-    }
-
-    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
-        let rows: Vec<AddressColumns> = self
-            .readers
-            .all(
-                sqlx::query_as(
-                    "SELECT id, member_id, name, phone, post_code, province, city, region, detail_address, areacode,
-                            TRUE AS default_status
-                     FROM ums_member_receive_address WHERE member_id = ANY($1) AND default_status = 1",
-                )
-                .bind(column(user_ids, |user_id| user_id.0)),
-            )
-            .await?;
-        Ok(rows.into_iter().map(AddressColumns::into_address).collect())
-    }
-
-    async fn missing_points(&self, older_ms: i64, most: usize) -> Result<Vec<BoundPlus>, StoreError> {
-        let rows: Vec<(String, i64, i64)> = self
-            .readers
-            .all(
-                sqlx::query_as(
-                    "SELECT o.order_sn, o.member_id, o.pay_amount
-                     FROM oms_payment_info AS p JOIN oms_order AS o ON o.order_sn = p.order_sn
-                     WHERE p.payment_status = 'APPLIED' AND p.points_time IS NULL AND p.create_time <= $1
-                       AND o.status BETWEEN 1 AND 3
-                     ORDER BY p.create_time, p.id LIMIT $2",
-                )
-                .bind(self.now().await?.0.saturating_sub(older_ms))
-                .bind(limit(most)),
-            )
-            .await?;
-        rows.into_iter().map(|row| missing_credit(row, self.rules.points_per_yuan)).collect()
-    }
-
-    async fn cart(&self, user_id: UserId) -> Result<Vec<CartItem>, StoreError> {
-        let rows: Vec<(i64, i64)> = self
-            .readers
-            .all(
-                sqlx::query_as("SELECT sku_id, quantity FROM oms_cart_item WHERE member_id = $1 ORDER BY sku_id")
-                    .bind(user_id.0),
-            )
-            .await?;
-        rows.into_iter().map(cart_item).collect()
-    }
 }

@@ -40,6 +40,8 @@ mod flash_sales;
 mod fulfilment;
 #[path = "../both/fulfilment_reads.rs"]
 mod fulfilment_reads;
+#[path = "../both/member_reads.rs"]
+mod member_reads;
 #[path = "../both/messages.rs"]
 mod messages;
 #[path = "../both/payments.rs"]

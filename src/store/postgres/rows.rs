@@ -1,6 +1,6 @@
 //! Rust values on their way into a statement: one array per column. What comes out is read by [`crate::store::rows`].
 
-use actors::domain::{OrderSn, SaleId, SkuId, Timestamp};
+use actors::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId};
 
 pub(super) use crate::store::rows::*;
 
@@ -9,7 +9,7 @@ pub(super) fn column<'r, T, V>(rows: &'r [T], value: impl Fn(&'r T) -> V) -> Vec
     rows.iter().map(value).collect()
 }
 
-/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`] or [`sale_ids`].
+/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`], [`sale_ids`] or [`user_ids`].
 macro_rules! among {
     ($parameter:literal) => {
         concat!("= ANY(", $parameter, ")")
@@ -30,6 +30,11 @@ pub(super) fn sku_ids<'s>(sku_ids: impl IntoIterator<Item = &'s SkuId>) -> Vec<i
 /// Flash sales.
 pub(super) fn sale_ids<'s>(sale_ids: impl IntoIterator<Item = &'s SaleId>) -> Vec<i64> {
     sale_ids.into_iter().map(|sale_id| sale_id.0).collect()
+}
+
+/// Members.
+pub(super) fn user_ids<'u>(user_ids: impl IntoIterator<Item = &'u UserId>) -> Vec<i64> {
+    user_ids.into_iter().map(|user_id| user_id.0).collect()
 }
 
 /// A time that may be missing.

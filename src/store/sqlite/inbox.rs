@@ -8,7 +8,8 @@ use actors::ports::store::StoreError;
 use actors::ports::store::units::{AnnouncePaid, Enqueue, FinishDeliveries, RetryDelivery};
 
 use super::commit::Transaction;
-use super::rows::{Rows, list, order_sn, order_status};
+use super::rows::{list, order_sn, order_status};
+use super::script::Insert;
 use crate::store::batch::Placed;
 
 /// The inbox consumer of [`AnnouncePaid`].
@@ -78,16 +79,20 @@ async fn read_paid(
     Ok(paid)
 }
 
+const QUEUED: Insert = Insert {
+    table: "mq_local",
+    statement: "INSERT INTO mq_local (message_id, queue, payload, due_time, create_time)
+                SELECT * FROM (VALUES (?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL
+                ON CONFLICT (message_id) DO NOTHING",
+};
+
 /// Carries out [`Enqueue`] units.
 pub(super) async fn enqueue(tx: &mut Transaction<'_>, units: &[Placed<'_, Enqueue>]) -> Result<Vec<()>, StoreError> {
-    let mut rows = Rows::new();
-    for (message, queue, due_at) in units.iter().flat_map(|(_, unit)| &unit.messages) {
-        rows.row().put(&message.message_id).put(queue.as_str()).put(&message.payload).put(due_at);
-    }
-    let insert = "INSERT INTO mq_local (create_time, message_id, queue, payload, due_time)
-                  SELECT ?, value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?)
-                  WHERE TRUE ON CONFLICT (message_id) DO NOTHING";
-    tx.script.change_any("mq_local", insert).put(tx.at.0).put(rows.json());
+    let messages: Vec<_> = units.iter().flat_map(|(_, unit)| &unit.messages).collect();
+    let at = tx.at.0;
+    tx.script.insert_any(&QUEUED, &messages, |row, (message, queue, due_at)| {
+        row.put(&message.message_id).put(queue.as_str()).put(&message.payload).put(due_at.0).put(at);
+    });
     Ok(vec![(); units.len()])
 }
 

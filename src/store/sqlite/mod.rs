@@ -1,9 +1,10 @@
 //! The durable store of the embedded mode: one SQLite file, WAL, `synchronous=FULL`.
 //!
 //! One connection writes and four read. A batch is one `BEGIN IMMEDIATE` transaction that a task of its own carries
-//! out, so a caller that goes away can neither cut it in two nor leave it open (DESIGN rule 13). Rows travel to a
-//! statement as one JSON array that `jsonb_each` unfolds: the SQL is static and a batch of any size is one statement.
-//! (`json_each` would parse each row again for every column: three times the price for an order.)
+//! out, so a caller that goes away can neither cut it in two nor leave it open (DESIGN rule 13). The SQL is static, and a
+//! batch of any size is one statement: rows travel as parameters of a list that has room for them ([`script`]), or, where
+//! few are written, as one JSON array that `jsonb_each` unfolds. Writes that need no answer share a trip to the
+//! connection's thread.
 
 mod audit;
 mod bulk;
@@ -32,6 +33,8 @@ mod flash_sales;
 mod fulfilment;
 #[path = "../both/fulfilment_reads.rs"]
 mod fulfilment_reads;
+#[path = "../both/member_reads.rs"]
+mod member_reads;
 #[path = "../both/messages.rs"]
 mod messages;
 #[path = "../both/payments.rs"]

@@ -1,6 +1,6 @@
 //! Rust values on their way into a statement: JSON arrays. What comes out is read by [`crate::store::rows`].
 
-use actors::domain::{OrderSn, SaleId, SkuId};
+use actors::domain::{OrderSn, SaleId, SkuId, UserId};
 use serde::Serialize;
 
 pub(super) use crate::store::rows::*;
@@ -68,7 +68,7 @@ pub(super) fn list<T: Serialize>(values: impl IntoIterator<Item = T>) -> String 
     serde_json::to_string(&values).expect("values are plain numbers and strings")
 }
 
-/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`] or [`sale_ids`].
+/// The rest of a condition: is one of those bound by [`numbers`], [`sku_ids`], [`sale_ids`] or [`user_ids`].
 macro_rules! among {
     ($parameter:literal) => {
         concat!("IN (SELECT value FROM jsonb_each(", $parameter, "))")
@@ -89,4 +89,9 @@ pub(super) fn sku_ids<'s>(sku_ids: impl IntoIterator<Item = &'s SkuId>) -> Strin
 /// Flash sales.
 pub(super) fn sale_ids<'s>(sale_ids: impl IntoIterator<Item = &'s SaleId>) -> String {
     list(sale_ids)
+}
+
+/// Members.
+pub(super) fn user_ids<'u>(user_ids: impl IntoIterator<Item = &'u UserId>) -> String {
+    list(user_ids)
 }

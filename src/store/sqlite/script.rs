@@ -165,7 +165,9 @@ mod tests {
         assert_eq!((list.width, list.places), (2, 4));
         assert_eq!(list.text, "SELECT * FROM (VALUES (?, ?), (?, ?), (?, ?), (?, ?)) WHERE column1 IS NOT NULL");
         let mut arguments = SqliteArguments::default();
-        list.put_rows(&mut arguments, &[1, 2, 3], &|row, number: &i64| drop(row.put(*number).put("text")));
+        list.put_rows(&mut arguments, &[1, 2, 3], &|row, number: &i64| {
+            row.put(*number).put("text");
+        });
         assert_eq!(arguments.len(), 8);
     }
 }

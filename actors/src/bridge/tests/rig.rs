@@ -291,7 +291,8 @@ impl Bus for NoteBus {
 
 /// The items of a parked message.
 pub(crate) fn parked_items(parked: &ParkedMessage) -> Vec<serde_json::Value> {
-    Envelope::parse(parked.payload.as_bytes()).expect("a parked item is a message").items
+    let envelope = Envelope::parse(parked.payload.as_bytes()).expect("a parked item is a message");
+    envelope.items.iter().map(|item| serde_json::from_str(item.get()).expect("an item is JSON")).collect()
 }
 
 /// Random numbers below `bound`.

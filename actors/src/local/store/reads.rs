@@ -17,9 +17,10 @@ use crate::domain::returns::ReturnApply;
 use crate::domain::stock::{LockState, StockRow};
 use crate::domain::{OrderSn, SaleId, SkuId, Timestamp, UserId, WareSkuId, points};
 use crate::ports::store::{
-    Address, CartItem, CatalogReads, FlashSaleReads, FulfilmentReads, KeptRequest, LedgerCursor, LedgerRow, LockRow,
-    Member, MemberReads, MessageReads, OrderFilter, OrderReads, OrderSearch, OutboxRow, ParkedMessage, PaymentRow,
-    QueuedMessage, RequestReads, ReturnSearch, SaleCounts, SaleFilter, Sku, StockReads, StoreError, UnpaidOrder,
+    Address, Buyer, CartItem, CatalogReads, FlashSaleReads, FulfilmentReads, KeptRequest, LedgerCursor, LedgerRow,
+    LockRow, Member, MemberReads, MessageReads, OrderFilter, OrderReads, OrderSearch, OutboxRow, ParkedMessage,
+    PaymentRow, QueuedMessage, RequestReads, ReturnSearch, SaleCounts, SaleFilter, Sku, StockReads, StoreError,
+    UnpaidOrder,
 };
 
 fn is_older(at: Timestamp, older_ms: i64, now: Timestamp) -> bool {
@@ -319,9 +320,19 @@ impl MemberReads for MemoryStore {
         Ok(self.tables().members.get(&user_id).cloned())
     }
 
-    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
+    async fn buyers(&self, user_ids: &[UserId]) -> Result<Vec<Buyer>, StoreError> {
         let tables = self.tables();
-        Ok(tables.members.values().filter(|member| user_ids.contains(&member.id)).cloned().collect())
+        let receiver = |user_id| {
+            let default = tables.addresses.iter().find(|address| address.is_default && address.user_id == user_id);
+            default.map(|address| address.receiver.clone())
+        };
+        let wanted = tables.members.values().filter(|member| user_ids.contains(&member.id));
+        let buyer = |member: &Member| Buyer {
+            user_id: member.id,
+            username: member.username.clone(),
+            receiver: receiver(member.id),
+        };
+        Ok(wanted.map(buyer).collect())
     }
 
     async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
@@ -330,12 +341,6 @@ impl MemberReads for MemoryStore {
             tables.addresses.iter().filter(|address| address.user_id == user_id).cloned().collect();
         addresses.sort_by_key(|address| (!address.is_default, address.id));
         Ok(addresses)
-    }
-
-    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
-        let tables = self.tables();
-        let wanted = |address: &&Address| address.is_default && user_ids.contains(&address.user_id);
-        Ok(tables.addresses.iter().filter(wanted).cloned().collect())
     }
 
     async fn missing_points(&self, older_ms: i64, limit: usize) -> Result<Vec<BoundPlus>, StoreError> {

@@ -42,6 +42,17 @@ pub struct Address {
     pub is_default: bool,
 }
 
+/// What an order that nobody filled in takes from its member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buyer {
+    /// Who.
+    pub user_id: UserId,
+    /// Login name.
+    pub username: String,
+    /// Of the default address.
+    pub receiver: Option<Receiver>,
+}
+
 /// One cart line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CartItem {
@@ -56,12 +67,10 @@ pub struct CartItem {
 pub trait MemberReads {
     /// One member.
     async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError>;
-    /// These members; unknown ones are missing from the answer.
-    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError>;
+    /// These members as buyers; unknown ones are missing from the answer.
+    async fn buyers(&self, user_ids: &[UserId]) -> Result<Vec<Buyer>, StoreError>;
     /// A member's addresses, the default one first, then by id.
     async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError>;
-    /// The default addresses of these members; those without one are missing from the answer.
-    async fn default_addresses(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError>;
     /// What the buyers of orders in 1–3 earned and did not get, although their payment was applied more than `older_ms`
     /// ago: the message was lost. Oldest payment first. An order whose points came before its payment may be among them;
     /// crediting it again changes nothing.

@@ -29,7 +29,7 @@ pub use audit::AuditReads;
 pub use catalog::{CatalogReads, SaleAttribute, Sku};
 pub use flash_sales::{FlashSaleReads, SaleCounts, SaleFilter};
 pub use fulfilment::{FulfilmentReads, OrderSearch, ReturnSearch};
-pub use members::{Address, CartItem, Member, MemberReads};
+pub use members::{Address, Buyer, CartItem, Member, MemberReads};
 pub use messages::{MessageReads, OutboxRow, ParkedMessage, QueuePosition, QueuedMessage};
 pub use orders::{HistoryCursor, OrderFilter, OrderReads, PaymentRow, UnpaidOrder};
 pub use requests::{KeptRequest, RequestKey, RequestReads};

@@ -7,6 +7,7 @@ mod keyed;
 mod life;
 mod webhook;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::events::{Message, Queue};
@@ -297,8 +298,8 @@ pub enum GrantOutcome {
 /// Writes outbox rows for [`NewOrder::creation_events`] of those made. Items of one unit are independent.
 #[derive(Clone, Debug)]
 pub struct MakeFlashOrders {
-    /// The orders; each has a `sale_id` and one item of quantity 1.
-    pub orders: Vec<NewOrder>,
+    /// The orders; each has a `sale_id` and one item of quantity 1. Shared, because a unit is handed on and kept.
+    pub orders: Arc<[NewOrder]>,
 }
 
 /// What became of one winner's order.

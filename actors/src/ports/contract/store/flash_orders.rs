@@ -1,5 +1,7 @@
 //! [`MakeFlashOrders`], [`FailGrants`], and resolving the locks of winners.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use super::StoreFixture;
@@ -86,7 +88,7 @@ pub async fn an_order_needs_its_grant(fixtures: &dyn StoreFixture) {
             (&order_sns[3], ALICE),
         ],
     );
-    unit.orders[4].sale_id = Some(SaleId(9_999));
+    Arc::make_mut(&mut unit.orders)[4].sale_id = Some(SaleId(9_999));
 
     let committed = world.commit(vec![unit.into()]).await;
     let mut wanted = [FlashOrder::NotGranted; 5];

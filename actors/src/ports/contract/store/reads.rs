@@ -10,7 +10,7 @@ use crate::domain::order::{Order, OrderStatus};
 use crate::domain::stock::LedgerKind;
 use crate::domain::{Money, OrderSn, SkuId, UserId};
 use crate::ports::store::units::{AdjustStock, Park, PutCartItem, RemoveCartItems};
-use crate::ports::store::{Address, CartItem, HistoryCursor, Member, OrderFilter, SaleAttribute, SaleFilter};
+use crate::ports::store::{Address, Buyer, CartItem, HistoryCursor, Member, OrderFilter, SaleAttribute, SaleFilter};
 
 const NOBODY: UserId = UserId(77);
 
@@ -107,21 +107,17 @@ pub async fn pages_are_stable_under_inserts(fixtures: &dyn StoreFixture) {
     assert_eq!(order_sns, wanted);
 }
 
-/// Members as they are; unknown ones are missing.
+/// A member as they are.
 pub async fn members_are_read(fixtures: &dyn StoreFixture) {
     let world = World::new(fixtures).await;
     let carol = Member { integration: 1000, growth: 7, ..member(UserId(3)) };
     world.fixture.add_member(&carol).await;
     assert_eq!(world.store.member(UserId(3)).await, Ok(Some(carol.clone())));
     assert_eq!(world.store.member(NOBODY).await, Ok(None));
-    let mut members = world.store.members(&[UserId(3), NOBODY, ALICE]).await.expect("members are readable");
-    members.sort_by_key(|member| member.id);
-    assert_eq!(members, [member(ALICE), carol]);
-    assert_eq!(world.store.members(&[]).await, Ok(vec![]));
     world.assert_sound().await;
 }
 
-/// Addresses: the default one first, then by id; the default ones of many members at once.
+/// Addresses: the default one first, then by id. Buyers have the default one; unknown ones are missing.
 pub async fn addresses_are_read(fixtures: &dyn StoreFixture) {
     let world = World::new(fixtures).await;
     let address = |id, user_id, is_default| Address {
@@ -144,13 +140,16 @@ pub async fn addresses_are_read(fixtures: &dyn StoreFixture) {
         world.fixture.add_address(row).await;
     }
     let [fourth, second, third, first, fifth] = rows;
+    let receiver_of = |address: &Address| Some(address.receiver.clone());
+    let receivers = [(ALICE, receiver_of(&third)), (BOB, None), (carol, receiver_of(&fifth))];
     assert_eq!(world.store.addresses(ALICE).await, Ok(vec![third.clone(), second, fourth]));
     assert_eq!(world.store.addresses(BOB).await, Ok(vec![first]));
     assert_eq!(world.store.addresses(NOBODY).await, Ok(vec![]));
-    let defaults = world.store.default_addresses(&[carol, NOBODY, BOB, ALICE]).await;
-    let mut defaults = defaults.expect("addresses are readable");
-    defaults.sort_by_key(|address| address.id);
-    assert_eq!(defaults, [third, fifth]);
+    let mut buyers = world.store.buyers(&[carol, NOBODY, BOB, ALICE]).await.expect("buyers are readable");
+    buyers.sort_by_key(|buyer| buyer.user_id);
+    let buyer = |(user_id, receiver)| Buyer { user_id, username: member(user_id).username, receiver };
+    assert_eq!(buyers, receivers.map(buyer));
+    assert_eq!(world.store.buyers(&[]).await, Ok(vec![]));
 }
 
 /// SKUs with their attributes in order; unknown ones are missing. The shelf has the first by id.

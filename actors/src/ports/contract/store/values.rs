@@ -1,6 +1,8 @@
 //! Values that the tests are made of.
 
 use super::world::{CONFIRM_DAYS, PAYMENT_TIMEOUT, PHONE, PRICE, RETURN_WINDOW};
+use serde_json::value::RawValue;
+
 use crate::domain::events::{BoundPlus, Envelope, Message, RoutingKey};
 use crate::domain::order::{LockLine, NewOrder, Operator, OrderItem, PayType, Receiver};
 use crate::domain::payment::{Receipt, RefundScope, part_request_no, whole_request_no};
@@ -256,7 +258,8 @@ pub fn items(message: &Message) -> Vec<serde_json::Value> {
     let envelope = Envelope::parse(message.payload.as_bytes()).expect("a well-formed message");
     assert_eq!(envelope.message_id, message.message_id, "the document carries the id");
     assert_eq!(envelope.kind, message.key.as_str(), "the document carries the key");
-    envelope.items
+    let item = |item: &Box<RawValue>| serde_json::from_str(item.get()).expect("an item is JSON");
+    envelope.items.iter().map(item).collect()
 }
 
 /// The order numbers that a message names, in order.

@@ -190,7 +190,7 @@ impl Life {
             return vec![FailGrants { grants: vec![(order_sn, "no such member".into())] }.into()];
         }
         let user_id = if self.dice.one_in(6) { self.some_buyer() } else { user_id };
-        vec![MakeFlashOrders { orders: vec![flash_order(sale_id, &order_sn, user_id)] }.into()]
+        vec![MakeFlashOrders { orders: [flash_order(sale_id, &order_sn, user_id)].into() }.into()]
     }
 
     fn pay(&mut self) -> WriteUnit {

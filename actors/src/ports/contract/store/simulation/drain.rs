@@ -55,7 +55,7 @@ impl Life {
             let order = flash_order(grant.sale_id, &grant.order_sn, grant.user_id);
             units.push(match self.dice.one_in(4) {
                 true => FailGrants { grants: vec![(grant.order_sn, "given up".into())] }.into(),
-                false => MakeFlashOrders { orders: vec![order] }.into(),
+                false => MakeFlashOrders { orders: [order].into() }.into(),
             });
         }
         let lapsed = store.lapsed_locks(ALL).await.expect("locks are readable");

@@ -40,7 +40,7 @@ impl Parcel {
             Self::Points(credit) => vec![AddPoints { credits: vec![credit.clone()] }.into()],
             Self::Win(won) => {
                 let orders = vec![flash_order(won.sale_id, &won.order_token, won.user_id)];
-                vec![MakeFlashOrders { orders }.into()]
+                vec![MakeFlashOrders { orders: orders.into() }.into()]
             }
         }
     }

@@ -241,7 +241,7 @@ impl Life {
                     self.tokens.push((unit.order.user_id, unit.token.clone()));
                 }
                 (WriteUnit::MakeFlashOrders(unit), _) => {
-                    for order in &unit.orders {
+                    for order in unit.orders.iter() {
                         self.know_order(order);
                     }
                 }

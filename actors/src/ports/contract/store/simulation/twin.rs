@@ -107,7 +107,7 @@ impl Twin {
             WriteUnit::EndSale(unit) => unit.sale_id = self.own_sale(unit.sale_id),
             WriteUnit::RaiseEpoch(unit) => unit.sale_id = self.own_sale(unit.sale_id),
             WriteUnit::MakeFlashOrders(unit) => {
-                for order in &mut unit.orders {
+                for order in Arc::make_mut(&mut unit.orders) {
                     order.sale_id = order.sale_id.map(|id| self.own_sale(id));
                 }
             }
