@@ -258,7 +258,7 @@ async fn a_sale_gives_exactly_its_units_one_to_each_user() {
     // The message reaches both nodes, and somebody ends the sale meanwhile.
     let make = |n: usize| {
         let orders = won.iter().map(|(user_id, order_sn)| flash_order(sale_id, order_sn, *user_id)).collect();
-        nodes[n].commit(MakeFlashOrders { orders: orders.into() })
+        nodes[n].commit(MakeFlashOrders { orders })
     };
     let ((here, there), ended) = join(join(make(0), make(1)), nodes[1].commit(EndSale { sale_id })).await;
     assert_eq!(ended, SaleChange::Done);

@@ -258,8 +258,8 @@ pub fn items(message: &Message) -> Vec<serde_json::Value> {
     let envelope = Envelope::parse(message.payload.as_bytes()).expect("a well-formed message");
     assert_eq!(envelope.message_id, message.message_id, "the document carries the id");
     assert_eq!(envelope.kind, message.key.as_str(), "the document carries the key");
-    let item = |item: &Box<RawValue>| serde_json::from_str(item.get()).expect("an item is JSON");
-    envelope.items.iter().map(item).collect()
+    let item = |item: &RawValue| serde_json::from_str(item.get()).expect("an item is JSON");
+    envelope.items.iter().map(|raw| item(raw)).collect()
 }
 
 /// The order numbers that a message names, in order.
