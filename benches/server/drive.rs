@@ -65,7 +65,8 @@ pub fn read_tokens(config: &Config) -> anyhow::Result<Vec<String>> {
 
 /// Sends them. Everything but the requests costs the same for any number of them.
 pub async fn drive(public: &PublicSide, kind: Kind, requests: usize, cookies: &[String]) -> anyhow::Result<()> {
-    ensure!(requests < cookies.len(), "at most {BUYERS} requests");
+    ensure!(kind != Kind::Won || requests < cookies.len(), "each of {BUYERS} buyers wins once");
+    let cookie = |at: usize| cookies[at % (cookies.len() - 1)].as_str();
     let state: &State = &public.state;
     let now = state.clock.now();
     for cookie in cookies {
@@ -83,14 +84,14 @@ pub async fn drive(public: &PublicSide, kind: Kind, requests: usize, cookies: &[
         Kind::Bare => {
             let bare = init_service(App::new().configure(beside::bare)).await;
             let request = || TestRequest::get().uri("/bare").insert_header(("host", "127.0.0.1"));
-            repeat(&bare, requests, |at| request().insert_header(("cookie", cookies[at].as_str())), "\"code\":1").await
+            repeat(&bare, requests, |at| request().insert_header(("cookie", cookie(at))), "\"code\":1").await
         }
         Kind::Login => {
             let login = init_service(App::new().configure(|config| beside::logged_in(public, config))).await;
             let request = || TestRequest::get().uri("/login").peer_addr(peer()).insert_header(("host", "127.0.0.1"));
-            repeat(&login, requests, |at| request().insert_header(("cookie", cookies[at].as_str())), "\"code\":1").await
+            repeat(&login, requests, |at| request().insert_header(("cookie", cookie(at))), "\"code\":1").await
         }
-        Kind::Refused => repeat(&app, requests, |at| attempt(&cookies[at]), "欢迎再次秒杀").await,
+        Kind::Refused => repeat(&app, requests, |at| attempt(cookie(at)), "欢迎再次秒杀").await,
         Kind::Won => win(&app, state, sale, &cookies[..requests]).await,
     }
 }
