@@ -70,7 +70,7 @@ struct TableArguments {
     #[arg(long, default_value_t = 512)]
     winners: usize,
     /// Units won in each round, and as many buyers
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 40_000)]
     units: u64,
     /// Folder of the figures
     #[arg(long, default_value = "target/loadtest")]

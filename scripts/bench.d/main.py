@@ -20,7 +20,7 @@ def options():
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures the speed table in both modes.")
     parser.add_argument("--rounds", type=int, default=2, help="rounds (2)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement (3)")
-    parser.add_argument("--units", type=int, default=20_000, help="units won in each round, and as many buyers (20000)")
+    parser.add_argument("--units", type=int, default=40_000, help="units won in each round, and as many buyers (40000)")
     parser.add_argument("--orders", type=int, default=1_000_000, help="orders in the filled store (1000000)")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"what to measure ({','.join(PARTS)})")
     parser.add_argument("--modes", default=",".join(MODES), help=f"in which modes ({','.join(MODES)})")

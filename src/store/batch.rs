@@ -104,10 +104,10 @@ macro_rules! carry_out_group {
                 EditWebhook => webhooks::edit,
                 DeleteWebhook => webhooks::delete,
                 RotateWebhook => webhooks::rotate,
-                ClaimDeliveries => webhooks::claim,
+                ClaimDeliveries => deliveries::claim,
                 SettleDelivery => webhooks::settle,
                 Redeliver => webhooks::redeliver,
-                PruneDeliveries => webhooks::prune,
+                PruneDeliveries => deliveries::prune,
             ],
         }
     };

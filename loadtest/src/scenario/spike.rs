@@ -214,12 +214,12 @@ pub async fn reconcile(target: &Target, sale: &PreparedSale, spike: Rc<Spike>) -
 /// # Errors
 /// When that takes more than a minute.
 pub async fn wait_for_orders(target: &Target, sale: &str) -> anyhow::Result<crate::admin::SaleCounts> {
-    for _ in 0..300 {
+    for _ in 0..1_200 {
         let counts = target.admin.sale(sale).await?;
         if counts.ordered == counts.granted {
             return Ok(counts);
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     bail!("not every winner has an order after a minute")
 }

@@ -18,8 +18,8 @@ use sqlx::{Connection, Postgres};
 use super::connection::{self, Row, Select, Statement, commit_error, store_error};
 use super::rows::{StockColumns, stock_row};
 use super::{
-    PostgresStore, StoreClock, flash_orders, fulfilment, grants, inbox, lock_order, locks, members, messages, orders,
-    outbox, payments, refunds, requests, returns, sale_life, stock, webhooks,
+    PostgresStore, StoreClock, deliveries, flash_orders, fulfilment, grants, inbox, lock_order, locks, members,
+    messages, orders, outbox, payments, refunds, requests, returns, sale_life, stock, webhooks,
 };
 use crate::store::batch::{News, Placed, carry_out_group};
 use crate::store::plan;
@@ -222,7 +222,7 @@ async fn carry_out(
     let answered: Option<Vec<UnitOutcome>> = outcomes.into_iter().collect();
     let outcomes = answered.ok_or_else(|| StoreError::Inconsistent("a unit has no outcome".into()))?;
     requests::keep_asked(tx, units, &outcomes).await?;
-    webhooks::record(tx, units, &outcomes, entropy).await?;
+    deliveries::record(tx, units, &outcomes, entropy).await?;
     let messages = tx.write_outbox(entropy).await?;
     Ok((outcomes, messages))
 }

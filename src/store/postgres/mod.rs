@@ -15,6 +15,7 @@ mod audit;
 mod bulk;
 mod commit;
 mod connection;
+mod deliveries;
 mod demo;
 mod flash_orders;
 mod grants;
@@ -54,6 +55,7 @@ mod returns;
 mod sale_life;
 #[path = "../both/stock_reads.rs"]
 mod stock_reads;
+#[path = "../both/webhooks.rs"]
 mod webhooks;
 mod written;
 

@@ -10,6 +10,7 @@ mod audit;
 mod bulk;
 mod commit;
 mod connection;
+mod deliveries;
 mod demo;
 mod flash_orders;
 mod grants;
@@ -47,6 +48,7 @@ mod returns;
 mod sale_life;
 #[path = "../both/stock_reads.rs"]
 mod stock_reads;
+#[path = "../both/webhooks.rs"]
 mod webhooks;
 
 use std::path::Path;
