@@ -14,6 +14,8 @@ REFUSAL_SECONDS = 1.0
 # What was under way when the outage began may end in any way.
 GRACE_SECONDS = 0.5
 PAUSE_SECONDS = 8
+# Put before an outage that orders must survive: enough for its first half, so that being sold out is seen as well.
+UNITS_PER_SECOND = 100
 PROBE_PAUSE_SECONDS = 0.05
 UNANSWERED = ("unknown", "unsent", "busy")
 
@@ -118,6 +120,7 @@ def redis_old(run, number):
 def redis_outage(run, number, on_return, before=lambda: None):
     before()
     load = begin(run, number)
+    refill(run, number)
     outage = away(run, "redis", on_return)
     took, differences = recover_sales(run)
     orders, attempts = list(outage.requests("submit")), list(outage.requests("attempt"))
@@ -128,6 +131,13 @@ def redis_outage(run, number, on_return, before=lambda: None):
     fields = [f"away {outage.ended - outage.began:.1f} s: attempts {outcomes(attempts)}; submits {outcomes(orders)}",
               f"sales back after {took:.2f} s"]
     return differences + run.finish_round(number, load, fields)
+
+
+def refill(run, number):
+    """Puts ordinary stock: whether orders go on cannot be seen when everything is sold."""
+    units = round(UNITS_PER_SECOND * run.options.seconds)
+    with run.shop() as shop:
+        shop.adjust(PLAIN_SKU, 1, units, f"refill-{number}")
 
 
 def redis_flush(run, number):
