@@ -276,16 +276,22 @@ type Batch = fn(&Shop, SaleId, u64) -> Vec<WriteUnit>;
 fn through_stores(group: &mut BenchmarkGroup<'_, WallTime>, size: u64, batch: Batch) {
     let runtime = runtime();
     let shop = runtime.block_on(Shop::open());
-    through(group, BenchmarkId::new("store", size), &shop, size, batch);
+    through(group, BenchmarkId::new("store", size), (&runtime, &shop), size, batch);
     let Some(server) = common::postgres() else { return };
     let shop = runtime.block_on(Shop::open_on(&server));
-    through(group, BenchmarkId::new("postgres", size), &shop, size, batch);
+    through(group, BenchmarkId::new("postgres", size), (&runtime, &shop), size, batch);
     drop(shop);
     runtime.block_on(common::drop_schema(&server));
 }
 
-fn through(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, shop: &Shop, size: u64, batch: Batch) {
-    let runtime = runtime();
+/// On the runtime that the store was opened on: its connections to PostgreSQL belong to that.
+fn through(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    (runtime, shop): (&Runtime, &Shop),
+    size: u64,
+    batch: Batch,
+) {
     let sale_id = runtime.block_on(shop.arm());
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
