@@ -48,18 +48,24 @@ impl Script {
 
     /// Adds the INSERT of these rows, all of which must go in.
     pub(super) fn insert<T>(&mut self, insert: &Insert, rows: &[T], put: impl Fn(&mut Put<'_>, &T)) {
-        for part in rows.chunks(MOST_ROWS) {
-            let statement = RowList::of(insert.statement, part.len());
-            self.add(insert.table, Some(part.len()), &statement.text);
-            statement.put_rows(&mut self.arguments, part, &put);
-        }
+        self.add_insert(insert, rows, |part| Some(part.len()), put);
     }
 
     /// Adds an INSERT that may leave some of these rows out.
     pub(super) fn insert_any<T>(&mut self, insert: &Insert, rows: &[T], put: impl Fn(&mut Put<'_>, &T)) {
+        self.add_insert(insert, rows, |_| None, put);
+    }
+
+    fn add_insert<T>(
+        &mut self,
+        insert: &Insert,
+        rows: &[T],
+        expected: impl Fn(&[T]) -> Option<usize>,
+        put: impl Fn(&mut Put<'_>, &T),
+    ) {
         for part in rows.chunks(MOST_ROWS) {
             let statement = RowList::of(insert.statement, part.len());
-            self.add(insert.table, None, &statement.text);
+            self.add(insert.table, expected(part), &statement.text);
             statement.put_rows(&mut self.arguments, part, &put);
         }
     }
