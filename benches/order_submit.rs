@@ -13,6 +13,7 @@ use actors::local::carts::StoreCarts;
 use actors::local::coordination::LocalCoordination;
 use actors::order::{Buyer, OrderParts, OrderSettings, Orders, SubmitRequest, Submitted};
 use actors::ports::store::Store;
+use actors::reader::Reader;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::testkit::FakeGateway;
 use actors::writer::{self, Listeners, WriterSettings};
@@ -82,6 +83,7 @@ async fn submit_many(server: Option<&str>, in_flight: usize, count: u64) -> Dura
     let writing = actix_rt::spawn(task.run(store.clone(), Listeners { stock: stock.clone(), outbox }));
     let parts = OrderParts {
         store: store.clone(),
+        reader: Reader::start(store.clone(), Duration::from_secs(2)),
         writer: writer.clone(),
         stock: stock.clone(),
         coordination: Arc::new(LocalCoordination::new()),

@@ -167,6 +167,7 @@ impl House<'_> {
             sales: inside.sales.clone(),
             stock: inside.stock.clone(),
             store: inside.store.clone(),
+            reader: inside.reader.clone(),
             writer: inside.writer.clone(),
             replayer: inside.replayer(),
             webhooks: inside.webhooks.clone(),

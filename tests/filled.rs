@@ -19,7 +19,7 @@ const SIZES: Sizes = Sizes { skus: 20, members: 1_500, orders: 10_000 };
 const RULES: StoreRules =
     StoreRules { items_per_message: 256, points_per_yuan: 1, close_grace: Duration::from_secs(60) };
 
-async fn is_as_asked(store: &(impl AuditReads + MemberReads + Sync)) {
+async fn is_as_asked(store: &(impl AuditReads + MemberReads)) {
     let facts = store.facts(0).await.expect("it is readable");
     let report = check(&facts);
     assert_eq!(store.audit(0).await.expect("it is readable"), report, "judged page by page, as at once");

@@ -32,6 +32,7 @@ use actors::flash_sale::{Attempt, Entry, FlashSales, Gate};
 use actors::order::Orders;
 use actors::ports::clock::Clock;
 use actors::ports::store::{Store, StoreError};
+use actors::reader::Reader;
 use actors::stock::StockDirectory;
 use actors::webhook::Webhooks;
 use actors::writer::Writer;
@@ -56,6 +57,8 @@ pub struct State {
     pub stock: Arc<StockDirectory>,
     /// Reads.
     pub store: Arc<dyn Store>,
+    /// Reads that many ask for at the same time.
+    pub reader: Reader,
     /// Writes that belong to no actor.
     pub writer: Writer,
     /// Puts parked messages back to work.
@@ -125,7 +128,7 @@ impl State {
     /// # Errors
     /// 404 for an absent one and for another user's alike (R24).
     pub async fn order_of(&self, request: &HttpRequest, user: UserId, order_sn: &OrderSn) -> Result<Order, ApiError> {
-        let order = self.read(request, self.store.order_of(user, order_sn)).await?;
+        let order = self.read(request, self.reader.order_of(user, order_sn)).await?;
         order.ok_or_else(|| ApiError::new(request, Kind::NotFound))
     }
 

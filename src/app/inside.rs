@@ -17,6 +17,7 @@ use actors::ports::clock::{Clock, Entropy};
 use actors::ports::coordination::Coordination;
 use actors::ports::gateway::Gateway;
 use actors::ports::store::Store;
+use actors::reader::Reader;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::webhook::{Delivering, Webhooks};
 use actors::writer::{self, Listeners, Writer, WriterSettings};
@@ -38,6 +39,7 @@ const BROKER_LEAVE: Duration = Duration::from_secs(2);
 /// Everything that decides, running.
 pub struct Inside {
     pub store: Arc<dyn Store>,
+    pub reader: Reader,
     pub writer: Writer,
     pub stock: Arc<StockDirectory>,
     pub sales: Arc<FlashSales>,
@@ -67,6 +69,7 @@ impl Inside {
             Mode::Cluster => Some(cluster::rabbitmq(config, delays).await?),
         };
 
+        let reader = Reader::start(store.clone(), config.server.request_timeout);
         let (writer, inbox) = writer::channel(WriterSettings {
             queue: config.writer.queue,
             max_batch: config.writer.max_batch,
@@ -95,6 +98,7 @@ impl Inside {
         let orders = Orders::new(
             OrderParts {
                 store: store.clone(),
+                reader: reader.clone(),
                 writer: writer.clone(),
                 stock: stock.clone(),
                 coordination: coordination.clone(),
@@ -141,7 +145,20 @@ impl Inside {
             SweepSettings { interval: config.order.sweep_interval, ..SweepSettings::new(config.order.close_grace) };
         let sweep = Sweep::new(store.clone(), orders.clone(), outbox, sweep_settings).start();
         let delivering = webhooks.start();
-        Ok(Self { store, writer, stock, sales, orders, webhooks, delivering, bridge, sweep, writer_task, rabbit })
+        Ok(Self {
+            store,
+            reader,
+            writer,
+            stock,
+            sales,
+            orders,
+            webhooks,
+            delivering,
+            bridge,
+            sweep,
+            writer_task,
+            rabbit,
+        })
     }
 
     /// Puts parked messages back to work.

@@ -78,6 +78,12 @@ const RINGS: &[Ring] = &[
         instead: "the writer commits for everybody and knows nobody; it tells what happened through the protocol",
     },
     Ring {
+        folder: "actors/src/reader",
+        modules: Modules::Only(&["domain", "ports", "reader"]),
+        never: &["actix"],
+        instead: "the reader asks the store for everybody and knows nobody",
+    },
+    Ring {
         folder: "actors/src/stock",
         modules: Modules::Only(&["domain", "ports", "protocol", "supervise", "writer", "stock"]),
         never: &[],
@@ -104,6 +110,7 @@ const RINGS: &[Ring] = &[
             "ports",
             "protocol",
             "supervise",
+            "reader",
             "writer",
             "order",
             "stock::StockDirectory",

@@ -33,16 +33,13 @@ impl Orders {
     /// [`Reject::UnknownSku`] names the first SKU that is not in the catalogue; overloaded when its order would be.
     pub async fn confirm(&self, user_id: UserId, wants: &[(SkuId, u32)]) -> Result<Confirmation, Failure> {
         self.ask_for_room(wants)?;
-        let (items, addresses, member) = tokio::join!(
-            self.priced(wants),
-            self.read(self.store.addresses(user_id)),
-            self.read(self.store.member(user_id)),
-        );
+        let (items, account) = tokio::join!(self.priced(wants), self.read(self.reader.account(user_id)));
+        let (items, account) = (items?, account?);
         let expires_at = self.now().plus(self.settings.token_ttl);
         Ok(Confirmation {
-            items: items?,
-            addresses: addresses?,
-            points: member?.map_or(0, |member| member.integration),
+            items,
+            addresses: account.addresses,
+            points: account.points,
             token: self.signer.issue(user_id, expires_at, self.entropy.as_ref()),
         })
     }
@@ -56,7 +53,7 @@ impl Orders {
     /// The wanted SKUs with their catalogue rows, in the order asked.
     pub(super) async fn priced(&self, wants: &[(SkuId, u32)]) -> Result<Vec<(Sku, u32)>, Failure> {
         let sku_ids: Vec<SkuId> = wants.iter().map(|(sku_id, _)| *sku_id).collect();
-        let mut skus = self.read(self.store.skus(&sku_ids)).await?;
+        let mut skus = self.read(self.reader.skus(sku_ids)).await?;
         let mut priced = Vec::with_capacity(wants.len());
         for &(sku_id, quantity) in wants {
             let Some(at) = skus.iter().position(|sku| sku.sku_id == sku_id) else {

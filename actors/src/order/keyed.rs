@@ -176,7 +176,7 @@ impl Orders {
 
     /// A user's order.
     pub(super) async fn own_order(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Order, Failure> {
-        let order = self.read(self.store.order_of(user_id, order_sn)).await?;
+        let order = self.read(self.reader.order_of(user_id, order_sn)).await?;
         order.ok_or_else(|| Reject::UnknownOrder.into())
     }
 

@@ -32,6 +32,7 @@ use crate::ports::coordination::Coordination;
 use crate::ports::gateway::Gateway;
 use crate::ports::store::units::Unit;
 use crate::ports::store::{Store, StoreError};
+use crate::reader::Reader;
 use crate::stock::StockDirectory;
 use crate::supervise::Turns;
 use crate::writer::Writer;
@@ -100,6 +101,7 @@ pub struct Buyer {
 /// What the order flows work with.
 pub struct Orders {
     store: Arc<dyn Store>,
+    reader: Reader,
     writer: Writer,
     stock: Arc<StockDirectory>,
     coordination: Arc<dyn Coordination>,
@@ -118,6 +120,8 @@ pub struct Orders {
 pub struct OrderParts {
     /// The durable store.
     pub store: Arc<dyn Store>,
+    /// For what many ask.
+    pub reader: Reader,
     /// The only way to write to it.
     pub writer: Writer,
     /// The SKU actors.
@@ -141,6 +145,7 @@ impl Orders {
     pub fn new(parts: OrderParts, settings: OrderSettings) -> Arc<Self> {
         Arc::new(Self {
             store: parts.store,
+            reader: parts.reader,
             writer: parts.writer,
             stock: parts.stock,
             coordination: parts.coordination,

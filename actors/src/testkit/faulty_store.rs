@@ -130,7 +130,7 @@ guarded! { StockReads:
 
 guarded! { OrderReads:
     order(order_sn: &OrderSn) -> Option<Order>;
-    order_of(user_id: UserId, order_sn: &OrderSn) -> Option<Order>;
+    own_orders(asked: &[(UserId, OrderSn)]) -> Vec<Order>;
     order_by_token(user_id: UserId, token: &str) -> Option<Order>;
     unpaid_orders(order_sns: &[OrderSn]) -> Vec<UnpaidOrder>;
     orders_of(user_id: UserId, filter: &OrderFilter) -> Vec<Order>;
@@ -165,9 +165,9 @@ guarded! { FlashSaleReads:
 }
 
 guarded! { MemberReads:
-    member(user_id: UserId) -> Option<Member>;
+    members(user_ids: &[UserId]) -> Vec<Member>;
     buyers(user_ids: &[UserId]) -> Vec<Buyer>;
-    addresses(user_id: UserId) -> Vec<Address>;
+    addresses_of(user_ids: &[UserId]) -> Vec<Address>;
     missing_points(older_ms: i64, limit: usize) -> Vec<BoundPlus>;
     cart(user_id: UserId) -> Vec<CartItem>;
 }

@@ -27,6 +27,7 @@ use actors::ports::store::{
     StoreRules,
 };
 use actors::protocol::bridge::{EffectBatch, Effects, Handled};
+use actors::reader::Reader;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::testkit::{Dice, FakeGateway, FaultyStore, HandBus, StepStore, until_some};
 use actors::writer::{self, Listeners, Writer, WriterSettings};
@@ -52,6 +53,8 @@ pub const FLASH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const DELAYS: Delays =
     Delays { order_create: Duration::from_secs(31 * 60), order_create_flash: Duration::from_secs(6 * 60) };
 const HOUR: Duration = Duration::from_secs(3600);
+/// Longest read.
+const REQUEST: Duration = Duration::from_secs(2);
 
 /// The house. Dropped, its dispatchers stop.
 pub struct House {
@@ -109,6 +112,7 @@ impl House {
         flash.start().await.unwrap();
         let parts = OrderParts {
             store: store.clone(),
+            reader: Reader::start(store.clone(), REQUEST),
             writer: writer.clone(),
             stock: stock.clone(),
             coordination: coordination.clone(),
@@ -157,6 +161,7 @@ impl House {
         actix::spawn(task.run(self.store.clone(), Listeners { stock: stock.clone(), outbox }));
         let parts = OrderParts {
             store: self.store.clone(),
+            reader: Reader::start(self.store.clone(), REQUEST),
             writer: writer.clone(),
             stock,
             coordination: Arc::new(LocalCoordination::new()),

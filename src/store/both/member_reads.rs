@@ -11,10 +11,12 @@ use crate::store::columns::{AddressColumns, BuyerColumns, MemberColumns, cart_it
 
 #[async_trait]
 impl MemberReads for DatabaseStore {
-    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
-        let row: Option<MemberColumns> =
-            self.readers.optional(sqlx::query_as("SELECT * FROM ums_member WHERE id = $1").bind(user_id.0)).await?;
-        Ok(row.map(MemberColumns::into_member))
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let rows: Vec<MemberColumns> = self
+            .readers
+            .all(sqlx::query_as(concat!("SELECT * FROM ums_member WHERE id ", among!("$1"))).bind(ids(user_ids)))
+            .await?;
+        Ok(rows.into_iter().map(MemberColumns::into_member).collect())
     }
 
     async fn buyers(&self, user_ids: &[UserId]) -> Result<Vec<Buyer>, StoreError> {
@@ -35,16 +37,18 @@ impl MemberReads for DatabaseStore {
         Ok(rows.into_iter().map(BuyerColumns::into_buyer).collect())
     }
 
-    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
+    async fn addresses_of(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
         let rows: Vec<AddressColumns> = self
             .readers
             .all(
-                sqlx::query_as(
+                sqlx::query_as(concat!(
                     "SELECT id, member_id, name, phone, post_code, province, city, region, detail_address, areacode,
                             default_status = 1 AS default_status
-                     FROM ums_member_receive_address AS a WHERE member_id = $1 ORDER BY a.default_status DESC, id",
-                )
-                .bind(user_id.0),
+                     FROM ums_member_receive_address AS a WHERE member_id ",
+                    among!("$1"),
+                    " ORDER BY a.default_status DESC, id"
+                ))
+                .bind(ids(user_ids)),
             )
             .await?;
         Ok(rows.into_iter().map(AddressColumns::into_address).collect())

@@ -127,11 +127,14 @@ impl OrderReads for PostgresStore {
         self.order_where(sqlx::query_as("SELECT * FROM oms_order WHERE order_sn = $1").bind(order_sn.as_str())).await
     }
 
-    async fn order_of(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Option<Order>, StoreError> {
-        self.order_where(
-            sqlx::query_as("SELECT * FROM oms_order WHERE order_sn = $1 AND member_id = $2")
-                .bind(order_sn.as_str())
-                .bind(user_id.0),
+    async fn own_orders(&self, asked: &[(UserId, OrderSn)]) -> Result<Vec<Order>, StoreError> {
+        self.orders(
+            sqlx::query_as(
+                "SELECT o.* FROM unnest($1::bigint[], $2::text[]) AS asked (member_id, order_sn)
+                 JOIN oms_order AS o ON o.order_sn = asked.order_sn AND o.member_id = asked.member_id",
+            )
+            .bind(column(asked, |(user_id, _)| user_id.0))
+            .bind(column(asked, |(_, order_sn)| order_sn.as_str())),
         )
         .await
     }

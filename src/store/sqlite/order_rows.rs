@@ -142,11 +142,13 @@ impl OrderReads for SqliteStore {
         self.order_where(sqlx::query_as("SELECT * FROM oms_order WHERE order_sn = ?").bind(order_sn.as_str())).await
     }
 
-    async fn order_of(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Option<Order>, StoreError> {
-        self.order_where(
-            sqlx::query_as("SELECT * FROM oms_order WHERE order_sn = ? AND member_id = ?")
-                .bind(order_sn.as_str())
-                .bind(user_id.0),
+    async fn own_orders(&self, asked: &[(UserId, OrderSn)]) -> Result<Vec<Order>, StoreError> {
+        self.orders(
+            sqlx::query_as(
+                "SELECT o.* FROM jsonb_each(?) AS asked CROSS JOIN oms_order AS o
+                     ON o.member_id = asked.value->>0 AND o.order_sn = asked.value->>1",
+            )
+            .bind(list(asked)),
         )
         .await
     }

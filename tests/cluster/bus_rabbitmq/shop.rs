@@ -21,6 +21,7 @@ use actors::ports::bus::Bus;
 use actors::ports::store::units::MarkPublished;
 use actors::ports::store::{AuditReads, Member, MemberReads, MessageReads, OrderReads, Sku, StockReads, StoreRules};
 use actors::protocol::bridge::{EffectBatch, Effects, Handled};
+use actors::reader::Reader;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::testkit::FakeGateway;
 use actors::writer::{self, Listeners, Writer, WriterSettings};
@@ -111,6 +112,7 @@ impl Shop {
         let gateway = Arc::new(FakeGateway::default());
         let parts = OrderParts {
             store: memory.clone(),
+            reader: Reader::start(memory.clone(), Duration::from_secs(2)),
             writer: writer.clone(),
             stock: stock.clone(),
             coordination: Arc::new(LocalCoordination::new()),

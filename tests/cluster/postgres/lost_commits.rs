@@ -17,6 +17,7 @@ use actors::ports::clock::Clock;
 use actors::ports::contract::store::values::member;
 use actors::ports::contract::store::world::{NORTH, PHONE, PRICE, RULES, World};
 use actors::ports::store::{OrderFilter, Store};
+use actors::reader::Reader;
 use actors::stock::{StockDirectory, StockSettings};
 use actors::testkit::FakeGateway;
 use actors::writer::{self, Listeners, WriterSettings};
@@ -149,6 +150,7 @@ impl House {
         );
         let parts = OrderParts {
             store: store.clone(),
+            reader: Reader::start(store.clone(), Duration::from_secs(2)),
             writer: writer.clone(),
             stock,
             coordination,

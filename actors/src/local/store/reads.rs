@@ -101,8 +101,12 @@ impl OrderReads for MemoryStore {
         Ok(self.tables().orders.get(order_sn).cloned())
     }
 
-    async fn order_of(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Option<Order>, StoreError> {
-        Ok(self.tables().orders.get(order_sn).filter(|order| order.user_id == user_id).cloned())
+    async fn own_orders(&self, asked: &[(UserId, OrderSn)]) -> Result<Vec<Order>, StoreError> {
+        let tables = self.tables();
+        let own = |(user_id, order_sn): &(UserId, OrderSn)| {
+            tables.orders.get(order_sn).filter(|order| order.user_id == *user_id).cloned()
+        };
+        Ok(asked.iter().filter_map(own).collect())
     }
 
     async fn order_by_token(&self, user_id: UserId, token: &str) -> Result<Option<Order>, StoreError> {
@@ -316,8 +320,9 @@ impl FlashSaleReads for MemoryStore {
 
 #[async_trait]
 impl MemberReads for MemoryStore {
-    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
-        Ok(self.tables().members.get(&user_id).cloned())
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let tables = self.tables();
+        Ok(user_ids.iter().filter_map(|user_id| tables.members.get(user_id).cloned()).collect())
     }
 
     async fn buyers(&self, user_ids: &[UserId]) -> Result<Vec<Buyer>, StoreError> {
@@ -335,10 +340,10 @@ impl MemberReads for MemoryStore {
         Ok(wanted.map(buyer).collect())
     }
 
-    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
+    async fn addresses_of(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError> {
         let tables = self.tables();
         let mut addresses: Vec<Address> =
-            tables.addresses.iter().filter(|address| address.user_id == user_id).cloned().collect();
+            tables.addresses.iter().filter(|address| user_ids.contains(&address.user_id)).cloned().collect();
         addresses.sort_by_key(|address| (!address.is_default, address.id));
         Ok(addresses)
     }

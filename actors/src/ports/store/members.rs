@@ -64,13 +64,21 @@ pub struct CartItem {
 
 /// Reading members.
 #[async_trait]
-pub trait MemberReads {
+pub trait MemberReads: Sync {
+    /// These members; unknown ones are missing from the answer.
+    async fn members(&self, user_ids: &[UserId]) -> Result<Vec<Member>, StoreError>;
     /// One member.
-    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError>;
+    async fn member(&self, user_id: UserId) -> Result<Option<Member>, StoreError> {
+        Ok(self.members(&[user_id]).await?.pop())
+    }
     /// These members as buyers; unknown ones are missing from the answer.
     async fn buyers(&self, user_ids: &[UserId]) -> Result<Vec<Buyer>, StoreError>;
+    /// The addresses of these members; each one's default comes first, the others by id.
+    async fn addresses_of(&self, user_ids: &[UserId]) -> Result<Vec<Address>, StoreError>;
     /// A member's addresses, the default one first, then by id.
-    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError>;
+    async fn addresses(&self, user_id: UserId) -> Result<Vec<Address>, StoreError> {
+        self.addresses_of(&[user_id]).await
+    }
     /// What the buyers of orders in 1–3 earned and did not get, although their payment was applied more than `older_ms`
     /// ago: the message was lost. Oldest payment first. An order whose points came before its payment may be among them;
     /// crediting it again changes nothing.

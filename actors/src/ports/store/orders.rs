@@ -57,11 +57,15 @@ pub struct UnpaidOrder {
 
 /// Reading orders. The owner is part of the question wherever a user asks (R24).
 #[async_trait]
-pub trait OrderReads {
+pub trait OrderReads: Sync {
     /// An order with its items, whoever owns it.
     async fn order(&self, order_sn: &OrderSn) -> Result<Option<Order>, StoreError>;
+    /// Those of these orders, with their items, that the user beside them owns.
+    async fn own_orders(&self, asked: &[(UserId, OrderSn)]) -> Result<Vec<Order>, StoreError>;
     /// An order with its items, if this user owns it.
-    async fn order_of(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Option<Order>, StoreError>;
+    async fn order_of(&self, user_id: UserId, order_sn: &OrderSn) -> Result<Option<Order>, StoreError> {
+        Ok(self.own_orders(&[(user_id, order_sn.clone())]).await?.pop())
+    }
     /// The order made under a token by this user.
     async fn order_by_token(&self, user_id: UserId, token: &str) -> Result<Option<Order>, StoreError>;
     /// A user's orders with their items, newest first.

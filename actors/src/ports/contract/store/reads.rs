@@ -41,6 +41,20 @@ pub async fn the_owner_is_part_of_the_question(fixtures: &dyn StoreFixture) {
     }
     assert_eq!(world.store.order_of(ALICE, &world.number()).await, Ok(None));
     assert_eq!(world.store.order_by_token(ALICE, "another").await, Ok(None));
+
+    // Many questions at once: each order beside its own owner.
+    let bobs = world.placing(BOB, &world.phones(2).await);
+    let bobs_sn = bobs.order.order_sn.clone();
+    world.one(bobs).await;
+    let asked = [(BOB, order_sn.clone()), (ALICE, bobs_sn.clone()), (BOB, bobs_sn.clone()), (NOBODY, world.number())];
+    let found = world.store.own_orders(&asked).await.expect("orders are readable");
+    assert_eq!(found, [world.order(&bobs_sn).await]);
+    let asked = [(BOB, bobs_sn), (ALICE, order_sn)];
+    let mut owners: Vec<_> =
+        world.store.own_orders(&asked).await.expect("orders are readable").iter().map(|order| order.user_id).collect();
+    owners.sort();
+    assert_eq!(owners, [ALICE, BOB]);
+    assert_eq!(world.store.own_orders(&[]).await, Ok(vec![]));
 }
 
 /// A list of orders is newest first, with their items, and of one status when asked.
@@ -114,6 +128,10 @@ pub async fn members_are_read(fixtures: &dyn StoreFixture) {
     world.fixture.add_member(&carol).await;
     assert_eq!(world.store.member(UserId(3)).await, Ok(Some(carol.clone())));
     assert_eq!(world.store.member(NOBODY).await, Ok(None));
+    let mut found = world.store.members(&[UserId(3), NOBODY, ALICE]).await.expect("members are readable");
+    found.sort_by_key(|member| member.id);
+    assert_eq!(found.iter().map(|member| member.id).collect::<Vec<_>>(), [ALICE, UserId(3)]);
+    assert_eq!(world.store.members(&[]).await, Ok(vec![]));
     world.assert_sound().await;
 }
 
@@ -142,8 +160,12 @@ pub async fn addresses_are_read(fixtures: &dyn StoreFixture) {
     let [fourth, second, third, first, fifth] = rows;
     let receiver_of = |address: &Address| Some(address.receiver.clone());
     let receivers = [(ALICE, receiver_of(&third)), (BOB, None), (carol, receiver_of(&fifth))];
-    assert_eq!(world.store.addresses(ALICE).await, Ok(vec![third.clone(), second, fourth]));
-    assert_eq!(world.store.addresses(BOB).await, Ok(vec![first]));
+    assert_eq!(world.store.addresses(ALICE).await, Ok(vec![third.clone(), second.clone(), fourth.clone()]));
+    assert_eq!(world.store.addresses(BOB).await, Ok(vec![first.clone()]));
+    let of_both = world.store.addresses_of(&[BOB, ALICE, NOBODY]).await.expect("addresses are readable");
+    let of = |user_id| of_both.iter().filter(move |address| address.user_id == user_id).collect::<Vec<_>>();
+    assert_eq!((of_both.len(), of(ALICE), of(BOB)), (4, vec![&third, &second, &fourth], vec![&first]));
+    assert_eq!(world.store.addresses_of(&[]).await, Ok(vec![]));
     assert_eq!(world.store.addresses(NOBODY).await, Ok(vec![]));
     let mut buyers = world.store.buyers(&[carol, NOBODY, BOB, ALICE]).await.expect("buyers are readable");
     buyers.sort_by_key(|buyer| buyer.user_id);
