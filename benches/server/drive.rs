@@ -24,7 +24,7 @@ use super::beside;
 /// Buyers; more than are ever driven.
 const BUYERS: i64 = 2_048;
 const SKU: SkuId = SkuId(48);
-/// Won requests in flight.
+/// Won requests, or orders, in flight.
 const WAVE: usize = 256;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -39,6 +39,8 @@ pub enum Kind {
     Refused,
     /// An attempt that wins, its order made, all in waves.
     Won,
+    /// An ordinary order, confirmed and submitted, all in waves.
+    Ordered,
 }
 
 fn file(config: &Config) -> PathBuf {
@@ -65,7 +67,8 @@ pub fn read_tokens(config: &Config) -> anyhow::Result<Vec<String>> {
 
 /// Sends them. Everything but the requests costs the same for any number of them.
 pub async fn drive(public: &PublicSide, kind: Kind, requests: usize, cookies: &[String]) -> anyhow::Result<()> {
-    ensure!(kind != Kind::Won || requests < cookies.len(), "each of {BUYERS} buyers wins once");
+    let in_waves = matches!(kind, Kind::Won | Kind::Ordered);
+    ensure!(!in_waves || requests < cookies.len(), "each of {BUYERS} buyers wins or orders once");
     let cookie = |at: usize| cookies[at % (cookies.len() - 1)].as_str();
     let state: &State = &public.state;
     let now = state.clock.now();
@@ -75,6 +78,9 @@ pub async fn drive(public: &PublicSide, kind: Kind, requests: usize, cookies: &[
     }
     let units = if kind == Kind::Won { BUYERS } else { 1 };
     let sale = arm(state, units).await?;
+    if kind == Kind::Ordered {
+        bring_in(state, BUYERS).await?;
+    }
     let app = init_service(public.app()).await;
     if kind == Kind::Refused {
         ensure!(send(&app, attempt(cookies.last().map_or("", String::as_str))).await?.contains("\"code\":0"));
@@ -93,12 +99,12 @@ pub async fn drive(public: &PublicSide, kind: Kind, requests: usize, cookies: &[
         }
         Kind::Refused => repeat(&app, requests, |at| attempt(cookie(at)), "欢迎再次秒杀").await,
         Kind::Won => win(&app, state, sale, &cookies[..requests]).await,
+        Kind::Ordered => order(&app, state, &cookies[..requests]).await,
     }
 }
 
 async fn arm(state: &State, units: i64) -> anyhow::Result<SaleId> {
-    let adjustment = AdjustStock { sku_id: SKU, ware_id: WareId(1), delta: units, reason: "bench".into() };
-    state.writer.commit(adjustment).await?;
+    bring_in(state, units).await?;
     let sale = NewFlashSale {
         sku_id: SKU,
         price: Money(100),
@@ -113,13 +119,23 @@ async fn arm(state: &State, units: i64) -> anyhow::Result<SaleId> {
     Ok(sale.id)
 }
 
+async fn bring_in(state: &State, units: i64) -> anyhow::Result<()> {
+    let adjustment = AdjustStock { sku_id: SKU, ware_id: WareId(1), delta: units, reason: "bench".into() };
+    state.writer.commit(adjustment).await?;
+    Ok(())
+}
+
 fn peer() -> std::net::SocketAddr {
     std::net::SocketAddr::from(([127, 0, 0, 1], 4711))
 }
 
 fn attempt(cookie: &str) -> TestRequest {
+    post(&format!("/miaosha/{SKU}"), cookie)
+}
+
+fn post(path: &str, cookie: &str) -> TestRequest {
     TestRequest::post()
-        .uri(&format!("/miaosha/{SKU}"))
+        .uri(path)
         .peer_addr(peer())
         .insert_header(("host", "127.0.0.1"))
         .insert_header(("cookie", cookie))
@@ -165,6 +181,35 @@ async fn win<B: MessageBody>(
         until(|| async { state.store.unpaid_orders(&last).await.is_ok_and(|found| !found.is_empty()) }).await?;
     }
     until(|| async { state.store.sale_counts(sale).await.is_ok_and(|counts| counts.ordered == won) }).await
+}
+
+/// As `loadtest orders` does it, cash on delivery; ends when the goods of all orders have left the stock.
+async fn order<B: MessageBody>(
+    app: &impl Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    state: &State,
+    cookies: &[String],
+) -> anyhow::Result<()> {
+    let on_hand = async || anyhow::Ok(state.store.stock_rows(SKU).await?.iter().map(|row| row.stock).sum::<i64>());
+    let before = on_hand().await?;
+    for wave in cookies.chunks(WAVE) {
+        let orders = wave.iter().map(async |cookie| {
+            let page = post("/order/confirm", cookie).set_json(serde_json::json!({ SKU.to_string(): 1 }));
+            let page: serde_json::Value = serde_json::from_str(&send(app, page).await?)?;
+            let submit = serde_json::json!({
+                "orderToken": page["data"]["orderToken"],
+                "totalPrice": page["data"]["orderItems"][0]["price"],
+                "payType": 1, "orderItems": [{"skuId": SKU.0, "count": 1}],
+                "name": "李先锋", "phone": "13888888888", "province": "上海", "city": "上海市",
+                "detailAddress": "大江大厦6层",
+            });
+            let answer = send(app, post("/order/submit", cookie).set_json(submit)).await?;
+            ensure!(answer.contains("\"orderSn\""), "{answer}");
+            Ok(())
+        });
+        join_all(orders).await.into_iter().collect::<anyhow::Result<()>>()?;
+    }
+    let left = before - i64::try_from(cookies.len())?;
+    until(|| async { on_hand().await.is_ok_and(|now| now == left) }).await
 }
 
 fn order_number(body: &str) -> anyhow::Result<OrderSn> {
