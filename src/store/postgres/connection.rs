@@ -13,6 +13,9 @@ use super::presence::Watched;
 /// A read that takes longer is given up. The audit, which reads everything, has its own.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
+/// The index that two nodes meet at when they lock for the same owner at the same time; see [`super::locks`].
+const ONE_FIRST_LOCK: &str = "wms_stock_lock_owner";
+
 /// The database's clock, in milliseconds. It moves on within a transaction.
 pub(super) const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -91,6 +94,8 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
         return StoreError::Transient(text);
     }
     match error {
+        // Tried again, the batch finds what the other node has made.
+        sqlx::Error::Database(database) if database.constraint() == Some(ONE_FIRST_LOCK) => StoreError::Transient(text),
         sqlx::Error::Database(database) => match database.code().as_deref() {
             // Serialization failure, deadlock, lock timeout, a statement that took too long, no room for another
             // connection, a server that was demoted.

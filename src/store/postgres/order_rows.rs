@@ -20,6 +20,31 @@ use crate::store::columns::{
 /// An order and the token it is made under.
 pub(super) type Made<'u> = (&'u NewOrder, Option<&'u str>);
 
+macro_rules! insert {
+    ($conflict:literal) => {
+        concat!(
+            "INSERT INTO oms_order
+                 (create_time, modify_time, order_sn, member_id, order_token, sale_id, member_username, total_amount,
+                  pay_amount, pay_type, status, pay_before, pay_page_issued_time, delivery_company, receiver_name,
+                  receiver_phone, receiver_post_code, receiver_province, receiver_city, receiver_region,
+                  receiver_detail_address)
+             SELECT $1, $1, new.*
+             FROM unnest($2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+                         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+                         $16::text[], $17::text[], $18::text[], $19::text[], $20::text[])
+                  AS new (order_sn, member_id, order_token)",
+            $conflict
+        )
+    };
+}
+
+/// Where nothing can be in the way; asking whether something is makes each insertion a provisional one, which costs more.
+const INSERT: &str = insert!("");
+const INSERT_UNDER_TOKENS: &str = insert!(
+    " ORDER BY new.order_token
+      ON CONFLICT (order_token, member_id) WHERE order_token IS NOT NULL DO NOTHING"
+);
+
 /// Writes orders; how many. Only a token that another transaction has used keeps one from being written. They are
 /// written in the order of their tokens, so that two batches meet on tokens in the same order.
 pub(super) async fn insert_orders(tx: &mut Transaction<'_>, orders: &[Made<'_>]) -> Result<usize, StoreError> {
@@ -27,20 +52,8 @@ pub(super) async fn insert_orders(tx: &mut Transaction<'_>, orders: &[Made<'_>])
         return Ok(0);
     }
     let at = tx.at;
-    let insert = sqlx::query(
-        "INSERT INTO oms_order
-             (create_time, modify_time, order_sn, member_id, order_token, sale_id, member_username, total_amount,
-              pay_amount, pay_type, status, pay_before, pay_page_issued_time, delivery_company, receiver_name,
-              receiver_phone, receiver_post_code, receiver_province, receiver_city, receiver_region,
-              receiver_detail_address)
-         SELECT $1, $1, new.*
-         FROM unnest($2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
-                     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-                     $16::text[], $17::text[], $18::text[], $19::text[], $20::text[])
-              AS new (order_sn, member_id, order_token)
-         ORDER BY new.order_token
-         ON CONFLICT (order_token, member_id) WHERE order_token IS NOT NULL DO NOTHING",
-    );
+    let are_winners = orders.iter().all(|(_, token)| token.is_none());
+    let insert = sqlx::query(if are_winners { INSERT } else { INSERT_UNDER_TOKENS });
     tx.execute(
         insert
             .bind(at.0)

@@ -51,7 +51,7 @@ const WRITE: &str = "
             (create_time, modify_time, order_sn, ware_sku_id, sku_id, num, sale_id, lease_until, is_first)
         SELECT $1, $1, new.* FROM unnest($18::text[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[],
                                          $23::bigint[], $24::bigint[]) AS new (order_sn)
-        ORDER BY new.order_sn ON CONFLICT (order_sn) WHERE is_first = 1 DO NOTHING
+        ORDER BY new.order_sn
         RETURNING 1
     )
     SELECT id, sku_id, ware_id, stock, stock_locked, version FROM stock
@@ -99,11 +99,7 @@ pub(super) async fn write(tx: &mut Transaction<'_>, writes: Writes<'_>) -> Resul
     expect_rows("wms_ware_sku", stock.len(), changed.len())?;
     expect_rows("sms_flash_sale_allotment", drawn.len(), count("rows changed", drawn_rows)?)?;
     expect_rows("oms_order_item", items.len(), count("rows written", item_rows)?)?;
-    let lock_rows = count("rows written", lock_rows)?;
-    if lock_rows < locks.len() && locks.iter().any(|lock| lock.is_first) {
-        return Err(StoreError::Transient("another node locks for the same owner".into()));
-    }
-    expect_rows("wms_stock_lock", locks.len(), lock_rows)?;
+    expect_rows("wms_stock_lock", locks.len(), count("rows written", lock_rows)?)?;
     tx.stock_changed(changed);
     Ok(())
 }

@@ -190,6 +190,47 @@ async fn the_ledger_is_append_only() {
     store.close().await;
 }
 
+/// What is looked up once a statement instead of row by row refuses as a foreign key would.
+#[tokio::test]
+async fn rows_in_sets_refer_to_rows_that_stay() {
+    let database = Database::empty().await;
+    let store = database.open(StoreClock::Database, RULES).await;
+    store.load_demo().await.expect("the demo data is sound");
+    let mut stranger = database.stranger().await;
+    let good = "INSERT INTO oms_order (member_id, order_sn, create_time, modify_time, member_username, total_amount,
+                                       pay_amount, pay_type, status, pay_before)
+                VALUES (1, 'an-order', 0, 0, 'user', 0, 0, 1, 0, 0)";
+    sqlx::query(good).execute(&mut stranger).await.expect("an order refers to nothing");
+    let item = "INSERT INTO oms_order_item (order_sn, line, sku_id, spu_id, category_id, sku_name, sku_pic, sku_price,
+                                            sku_quantity, sku_attrs_vals)
+                SELECT n, 0, 49, 1, 1, '', '', 1, 1, '' FROM unnest(ARRAY['an-order', 'no-order']) AS n";
+    let lock = "INSERT INTO wms_stock_lock (order_sn, ware_sku_id, sku_id, num, create_time, modify_time)
+                SELECT 'owner-' || n, n, 49, 1, 0, 0 FROM unnest(ARRAY[1, 999]) AS n";
+    let grant = "INSERT INTO sms_flash_sale_grant (order_sn, sale_id, user_id, ordinal, create_time)
+                 SELECT 'grant-' || n, n, 1, 1, 0 FROM unnest(ARRAY[1, 999]) AS n";
+    // Of each pair the first row refers to something that is there: the whole statement is refused all the same.
+    for insert in [item, lock, grant] {
+        let refused = sqlx::query(insert).execute(&mut stranger).await;
+        let code = refused.as_ref().err().and_then(|error| error.as_database_error()?.code().map(String::from));
+        assert_eq!(code.as_deref(), Some("23503"), "{insert}: {refused:?}");
+    }
+    for change in [
+        "DELETE FROM oms_order WHERE order_sn = 'an-order'",
+        "UPDATE oms_order SET order_sn = 'another' WHERE order_sn = 'an-order'",
+        "DELETE FROM wms_ware_sku",
+        "UPDATE wms_ware_sku SET id = id + 1000",
+        "DELETE FROM sms_flash_sale",
+        "UPDATE sms_flash_sale SET id = id + 1000",
+        "UPDATE wms_stock_lock SET ware_sku_id = 999",
+        "UPDATE oms_order_item SET order_sn = 'no-order'",
+        "UPDATE sms_flash_sale_grant SET sale_id = 999",
+    ] {
+        let refusal = sqlx::query(change).execute(&mut stranger).await.expect_err(change);
+        assert!(refusal.to_string().contains("stay"), "{change}: {refusal}");
+    }
+    store.close().await;
+}
+
 #[tokio::test]
 async fn demo_data_loads_once_and_leaves_the_next_numbers_free() {
     let database = Database::empty().await;

@@ -38,6 +38,10 @@ async fn postgres_facts(connection: &mut PgConnection) -> Facts {
                 || ' ' || f.relname || ' ' || (SELECT string_agg(a.attname, ',' ORDER BY k.n) FROM unnest(con.confkey) WITH ORDINALITY AS k (col, n) JOIN pg_attribute AS a ON a.attrelid = con.confrelid AND a.attnum = k.col)
          FROM pg_constraint AS con JOIN pg_class AS c ON c.oid = con.conrelid JOIN pg_class AS f ON f.oid = con.confrelid
          WHERE con.contype = 'f' AND con.connamespace = current_schema()::regnamespace",
+        // Those that are looked up once a statement.
+        "SELECT c.relname || ' REFERENCES ' || replace(encode(t.tgargs, 'escape'), '\\000', '')
+         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+         WHERE t.tgnewtable IS NOT NULL AND c.relnamespace = current_schema()::regnamespace",
         "SELECT c.relname || CASE WHEN i.indisunique THEN ' UNIQUE ' ELSE ' INDEX ' END
                 || (SELECT string_agg(pg_get_indexdef(i.indexrelid, n, TRUE), ',' ORDER BY n) FROM generate_series(1, i.indnkeyatts) AS n)
                 || coalesce(' WHERE ' || pg_get_expr(i.indpred, i.indrelid), '')
@@ -48,7 +52,7 @@ async fn postgres_facts(connection: &mut PgConnection) -> Facts {
          WHERE con.contype = 'c' AND con.connamespace = current_schema()::regnamespace",
         "SELECT c.relname || ' REFUSES ' || CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' ELSE 'UPDATE' END
          FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
-         WHERE NOT t.tgisinternal AND t.tgtype & 32 = 0 AND c.relnamespace = current_schema()::regnamespace",
+         WHERE NOT t.tgisinternal AND t.tgtype & 1 = 1 AND c.relnamespace = current_schema()::regnamespace",
     ];
     let mut facts = Facts::new();
     for statement in statements {
