@@ -119,7 +119,7 @@ impl<K: Ord + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> A
     /// Starts the task that answers them by `read`, one read at a time.
     fn start<R>(limit: Duration, read: impl Fn(Vec<K>) -> R + Send + Sync + 'static) -> Self
     where
-        R: Future<Output = Result<BTreeMap<K, V>, StoreError>> + Send,
+        R: Future<Output = Result<BTreeMap<K, V>, StoreError>> + Send + 'static,
     {
         let (sender, mut questions) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
@@ -140,24 +140,37 @@ impl<K: Ord + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> A
     }
 }
 
-async fn answer<K: Ord + Clone, V: Clone, R>(
-    waiting: &mut Vec<Question<K, V>>,
-    limit: Duration,
-    read: &impl Fn(Vec<K>) -> R,
-) where
-    R: Future<Output = Result<BTreeMap<K, V>, StoreError>>,
+async fn answer<K, V, R>(waiting: &mut Vec<Question<K, V>>, limit: Duration, read: &impl Fn(Vec<K>) -> R)
+where
+    K: Ord + Clone + Send + 'static,
+    V: Clone + Send + 'static,
+    R: Future<Output = Result<BTreeMap<K, V>, StoreError>> + Send + 'static,
 {
     waiting.retain(|question| !question.reply.is_closed());
     let keys: BTreeSet<K> = waiting.iter().flat_map(|question| &question.keys).cloned().collect();
     let found = match keys.is_empty() {
         true => Ok(BTreeMap::new()),
-        false => tokio::time::timeout(limit, read(keys.into_iter().collect()))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Transient("a read took too long".into()))),
+        false => alone(limit, read(keys.into_iter().collect())).await,
     };
     for Question { keys, reply } in waiting.drain(..) {
         let of_these = |found: &BTreeMap<K, V>| keys.iter().filter_map(|key| found.get(key)).cloned().collect();
         // Whoever went away meanwhile needs no answer.
         let _ = reply.send(found.as_ref().map(of_these).map_err(StoreError::clone));
+    }
+}
+
+/// A read in a task of its own: one that panics or never ends fails those it was for, and the next begins.
+async fn alone<T: Send + 'static>(
+    limit: Duration,
+    read: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let mut reading = tokio::spawn(read);
+    match tokio::time::timeout(limit, &mut reading).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(failure)) => Err(StoreError::Failed(format!("a read ended early: {failure}"))),
+        Err(_) => {
+            reading.abort();
+            Err(StoreError::Transient("a read took too long".into()))
+        }
     }
 }

@@ -104,6 +104,16 @@ async fn a_read_that_does_not_end_fails_those_it_was_for_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_read_that_panics_fails_those_it_was_for_and_no_others() {
+    let asking: Asking<u32, u32> = Asking::start(LIMIT, |keys: Vec<u32>| async move {
+        assert!(keys != [13], "blown up for a test");
+        Ok(keys.into_iter().map(|key| (key, key * 10)).collect())
+    });
+    assert!(matches!(asking.ask(vec![13]).await, Err(StoreError::Failed(_))));
+    assert_eq!(asking.ask(vec![4]).await, Ok(vec![40]));
+}
+
+#[tokio::test]
 async fn more_questions_than_may_wait_are_refused_at_once() {
     let held = Held::new();
     let asking = held.start();
