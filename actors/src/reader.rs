@@ -19,6 +19,9 @@ use crate::ports::store::{Address, Sku, Store, StoreError};
 
 /// Questions of a kind that may wait; more are refused with [`StoreError::Transient`].
 const QUEUE: usize = 8192;
+/// A read that takes longer no longer holds up the next: on a connection that died, say. So there are at most as many
+/// reads at once as this fits into the longest one.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Questions that one read answers at most.
 const MOST_AT_ONCE: usize = 256;
 
@@ -40,8 +43,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts its tasks; they end with the last handle. A read that takes longer than `limit` is given up, so that the
-    /// next is not held up by it (R27).
+    /// Starts its tasks; they end with the last handle. A read that takes longer than `limit` is given up (R27).
     pub fn start(store: Arc<dyn Store>, limit: Duration) -> Self {
         let (of_skus, of_accounts, of_orders) = (store.clone(), store.clone(), store);
         Self {
@@ -116,7 +118,8 @@ impl<K, V> Clone for Asking<K, V> {
 }
 
 impl<K: Ord + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Asking<K, V> {
-    /// Starts the task that answers them by `read`, one read at a time.
+    /// Starts the task that answers them by `read`. Reads have tasks of their own: one that panics fails those it is for,
+    /// and one that is slow holds up the next for no longer than [`PATIENCE`].
     fn start<R>(limit: Duration, read: impl Fn(Vec<K>) -> R + Send + Sync + 'static) -> Self
     where
         R: Future<Output = Result<BTreeMap<K, V>, StoreError>> + Send + 'static,
@@ -125,7 +128,12 @@ impl<K: Ord + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> A
         tokio::spawn(async move {
             let mut waiting = Vec::new();
             while questions.recv_many(&mut waiting, MOST_AT_ONCE).await > 0 {
-                answer(&mut waiting, limit, &read).await;
+                waiting.retain(|question: &Question<K, V>| !question.reply.is_closed());
+                let waiting = std::mem::take(&mut waiting);
+                let keys: BTreeSet<K> = waiting.iter().flat_map(|question| &question.keys).cloned().collect();
+                let reading = (!keys.is_empty()).then(|| read(keys.into_iter().collect()));
+                // Whoever waits hears of it; here it only matters when the next may begin.
+                let _ = tokio::time::timeout(PATIENCE, tokio::spawn(answer(waiting, limit, reading))).await;
             }
         });
         Self(sender)
@@ -136,41 +144,25 @@ impl<K: Ord + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> A
         let (reply, answer) = oneshot::channel();
         let sent = self.0.try_send(Question { keys, reply });
         sent.map_err(|_| StoreError::Transient("too many reads wait".into()))?;
-        answer.await.map_err(|_| StoreError::Failed("the reader has stopped".into()))?
+        answer.await.map_err(|_| StoreError::Failed("the read ended early, or the reader has stopped".into()))?
     }
 }
 
-async fn answer<K, V, R>(waiting: &mut Vec<Question<K, V>>, limit: Duration, read: &impl Fn(Vec<K>) -> R)
-where
-    K: Ord + Clone + Send + 'static,
-    V: Clone + Send + 'static,
-    R: Future<Output = Result<BTreeMap<K, V>, StoreError>> + Send + 'static,
-{
-    waiting.retain(|question| !question.reply.is_closed());
-    let keys: BTreeSet<K> = waiting.iter().flat_map(|question| &question.keys).cloned().collect();
-    let found = match keys.is_empty() {
-        true => Ok(BTreeMap::new()),
-        false => alone(limit, read(keys.into_iter().collect())).await,
+/// Answers everybody; without a read, that nothing was found.
+async fn answer<K: Ord, V: Clone>(
+    waiting: Vec<Question<K, V>>,
+    limit: Duration,
+    reading: Option<impl Future<Output = Result<BTreeMap<K, V>, StoreError>>>,
+) {
+    let found = match reading {
+        None => Ok(BTreeMap::new()),
+        Some(reading) => tokio::time::timeout(limit, reading)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Transient("a read took too long".into()))),
     };
-    for Question { keys, reply } in waiting.drain(..) {
+    for Question { keys, reply } in waiting {
         let of_these = |found: &BTreeMap<K, V>| keys.iter().filter_map(|key| found.get(key)).cloned().collect();
         // Whoever went away meanwhile needs no answer.
         let _ = reply.send(found.as_ref().map(of_these).map_err(StoreError::clone));
-    }
-}
-
-/// A read in a task of its own: one that panics or never ends fails those it was for, and the next begins.
-async fn alone<T: Send + 'static>(
-    limit: Duration,
-    read: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    let mut reading = tokio::spawn(read);
-    match tokio::time::timeout(limit, &mut reading).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(failure)) => Err(StoreError::Failed(format!("a read ended early: {failure}"))),
-        Err(_) => {
-            reading.abort();
-            Err(StoreError::Transient("a read took too long".into()))
-        }
     }
 }

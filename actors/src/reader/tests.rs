@@ -92,15 +92,27 @@ async fn who_went_away_is_not_read_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_does_not_end_fails_those_it_was_for_and_no_others() {
-    let held = Held::new();
-    let asking = held.start();
-    let stuck = ask(&asking, &[2]);
+async fn a_read_that_does_not_end_fails_those_it_was_for_and_holds_up_no_others() {
+    let began = Arc::<Mutex<Vec<Vec<u32>>>>::default();
+    let seen = began.clone();
+    let asking: Asking<u32, u32> = Asking::start(LIMIT, move |keys: Vec<u32>| {
+        seen.lock().expect("nobody panics").push(keys.clone());
+        async move {
+            if keys == [13] {
+                std::future::pending::<()>().await;
+            }
+            Ok(keys.into_iter().map(|key| (key, key * 10)).collect())
+        }
+    });
+    let stuck = ask(&asking, &[13]);
     settle().await;
-    let next = ask(&asking, &[4]);
+    let asked_at = tokio::time::Instant::now();
+    assert_eq!(asking.ask(vec![4]).await, Ok(vec![40]));
+    assert!(asked_at.elapsed() <= PATIENCE, "{:?}", asked_at.elapsed());
+    assert!(!stuck.is_finished());
     assert!(matches!(stuck.await.expect("it ends"), Err(StoreError::Transient(_))));
-    held.may_end.add_permits(1);
-    assert_eq!(next.await.expect("it ends"), Ok(vec![40]));
+    assert!(asked_at.elapsed() <= LIMIT + PATIENCE);
+    assert_eq!(*began.lock().expect("nobody panics"), [vec![13], vec![4]]);
 }
 
 #[tokio::test]
