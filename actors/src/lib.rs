@@ -4,7 +4,8 @@
 //! - [`domain`]: plain values and state machines, `apply(state, command, now)`; the numbered invariants
 //! - [`ports`]: what the inside needs from the outside (store, coordination, bus, gateway, clock)
 //! - [`protocol`]: the messages and replies of each actor
-//! - [`stock`], [`flash_sale`], [`order`], [`bridge`], [`reader`], [`writer`]: thin shells that queue, batch, call a port and reply
+//! - [`stock`], [`flash_sale`], [`order`], [`bridge`], [`reader`], [`writer`]: thin shells that queue, batch, call a port
+//!   and reply
 //! - [`local`]: in-process coordination, bus and clock, and the memory store that serves as reference model of the tests
 
 pub mod bridge;
