@@ -138,8 +138,9 @@ impl FlashSaleReads for DatabaseStore {
         self.grants_where(
             sqlx::query_as(concat!(
                 "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
-                        EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-                 FROM sms_flash_sale_grant AS g WHERE g.order_sn ",
+                        o.order_sn IS NOT NULL
+                 FROM sms_flash_sale_grant AS g LEFT JOIN oms_order AS o ON o.order_sn = g.order_sn
+                 WHERE g.order_sn ",
                 among!("$1")
             ))
             .bind(numbers(order_sns)),
@@ -151,8 +152,9 @@ impl FlashSaleReads for DatabaseStore {
         self.grants_where(
             sqlx::query_as(
                 "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
-                        EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-                 FROM sms_flash_sale_grant AS g WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
+                        o.order_sn IS NOT NULL
+                 FROM sms_flash_sale_grant AS g LEFT JOIN oms_order AS o ON o.order_sn = g.order_sn
+                 WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
                  ORDER BY g.create_time, g.ordinal",
             )
             .bind(sale_id.0)
@@ -164,8 +166,9 @@ impl FlashSaleReads for DatabaseStore {
     async fn first_grant(&self, sale_id: SaleId, user_id: UserId) -> Result<Option<Grant>, StoreError> {
         let select = sqlx::query_as(
             "SELECT g.order_sn, g.sale_id, g.user_id, g.state, g.reason, g.create_time,
-                    EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
-             FROM sms_flash_sale_grant AS g WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
+                    o.order_sn IS NOT NULL
+             FROM sms_flash_sale_grant AS g LEFT JOIN oms_order AS o ON o.order_sn = g.order_sn
+             WHERE g.sale_id = $1 AND g.user_id = $2 AND g.ordinal IS NOT NULL
              ORDER BY g.create_time, g.ordinal LIMIT 1",
         )
         .bind(sale_id.0)

@@ -13,6 +13,9 @@ use super::rows::{expect_rows, order_sn, order_status, unreadable};
 use crate::store::batch::Placed;
 use crate::store::columns::HistoryRow;
 
+/// `refund_status` of one that the gateway has not confirmed.
+const REFUND_PENDING: i64 = 0;
+
 /// Carries out [`TakePayment`].
 pub(super) async fn take(
     tx: &mut Transaction<'_>,
@@ -147,10 +150,11 @@ pub(super) async fn issue_page(
         .execute(
             sqlx::query(
                 "UPDATE oms_order SET pay_page_issued_time = coalesce(pay_page_issued_time, $1)
-                 WHERE order_sn = $2 AND status = 0",
+                 WHERE order_sn = $2 AND status = $3",
             )
             .bind(tx.at.0)
-            .bind(unit.order_sn.as_str()),
+            .bind(unit.order_sn.as_str())
+            .bind(OrderStatus::AwaitingPayment as i64),
         )
         .await?;
     expect_rows("oms_order", 1, changed)?;
@@ -166,10 +170,11 @@ pub(super) async fn settle_refund(
         .optional(
             sqlx::query_as(
                 "UPDATE oms_refund_info SET refund_status = 1, confirm_time = $1
-                 WHERE refund_sn = $2 AND refund_status = 0 RETURNING order_sn, trade_no",
+                 WHERE refund_sn = $2 AND refund_status = $3 RETURNING order_sn, trade_no",
             )
             .bind(tx.at.0)
-            .bind(&unit.request_no),
+            .bind(&unit.request_no)
+            .bind(REFUND_PENDING),
         )
         .await?;
     let Some((order, trade_no)) = settled else { return Ok(None) };

@@ -93,10 +93,11 @@ pub(super) async fn settle(
     let (state, due_at) = settled(unit, tx.at);
     let settle = sqlx::query_as(
         "UPDATE webhook_delivery SET state = $1, due_time = $2, last_status = $3, last_error = $4, tried_time = $5
-         WHERE id = $6 AND claim = $7 AND state = 0 RETURNING endpoint_id",
+         WHERE id = $6 AND claim = $7 AND state = $8 RETURNING endpoint_id",
     );
     let settle = settle.bind(state).bind(due_at).bind(unit.status.map(i64::from)).bind(&unit.error).bind(tx.at.0);
-    let endpoint: Option<(i64,)> = tx.optional(settle.bind(unit.delivery_id).bind(unit.claim)).await?;
+    let settle = settle.bind(unit.delivery_id).bind(unit.claim).bind(DeliveryState::Pending.code());
+    let endpoint: Option<(i64,)> = tx.optional(settle).await?;
     let Some((endpoint_id,)) = endpoint else { return Ok(false) };
     if unit.next == NextStep::Gone {
         let disable = sqlx::query(

@@ -10,6 +10,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use super::PostgresStore;
 use super::connection::{all, execute, store_error};
+use super::open::PLANS;
 use crate::store::audit::{gather, judge};
 
 /// An audit reads everything; it may take this long.
@@ -17,6 +18,9 @@ const AUDIT_LIMIT: Duration = Duration::from_secs(300);
 
 /// All its statements see the same moment, and hinder nobody.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Who reads everything is not to find row by row: as the server plans by itself, until the transaction ends.
+const SERVERS_PLANS: &str = "SELECT set_config(name, boot_val, TRUE) FROM pg_catalog.pg_settings WHERE name = ANY($1)";
 
 #[async_trait]
 impl AuditReads for PostgresStore {
@@ -63,5 +67,6 @@ async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreErr
     let audit_limit = format!("{}s", AUDIT_LIMIT.as_secs());
     let limit = sqlx::query("SELECT set_config('statement_timeout', $1, TRUE)").bind(&audit_limit);
     execute(&mut transaction, limit).await?;
+    execute(&mut transaction, sqlx::query(SERVERS_PLANS).bind(PLANS.map(|(setting, _)| setting))).await?;
     Ok(transaction)
 }

@@ -41,13 +41,15 @@ async fn read_unclaimed(tx: &mut Transaction<'_>, orders: &[&NewOrder]) -> Resul
     let rows: Vec<(String, bool)> = tx
         .all(
             sqlx::query_as(
-                "SELECT asked.order_sn, asked.is_made
-                 FROM (SELECT u.*, EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = u.order_sn) AS is_made
-                       FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u (order_sn, sale_id, user_id)) AS asked
+                // Joins rather than EXISTS among what is selected: that may be planned as a list of all orders there are, made
+                // anew for each batch, and no setting keeps the server from it.
+                "SELECT asked.order_sn, o.order_sn IS NOT NULL
+                 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS asked (order_sn, sale_id, user_id)
+                 LEFT JOIN oms_order AS o ON o.order_sn = asked.order_sn
                  LEFT JOIN sms_flash_sale_grant AS g
                      ON g.order_sn = asked.order_sn AND g.sale_id = asked.sale_id AND g.user_id = asked.user_id
                     AND g.state = $4
-                 WHERE asked.is_made OR g.order_sn IS NULL",
+                 WHERE o.order_sn IS NOT NULL OR g.order_sn IS NULL",
             )
             .bind(numbers(orders.iter().map(|order| &order.order_sn)))
             .bind(Vec::from_iter(orders.iter().map(|order| order.sale_id.map(|sale_id| sale_id.0))))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use actors::domain::flash_sale::{FlashSale, SaleState};
+use actors::domain::flash_sale::{FlashSale, GrantState, SaleState};
 use actors::domain::{OrderSn, SaleId, UserId};
 use actors::ports::store::StoreError;
 use actors::ports::store::units::{CommitGrants, FailGrants, GrantBatch};
@@ -125,12 +125,13 @@ async fn fail_one(tx: &mut Transaction<'_>, order_sn: &OrderSn, reason: &str) ->
         .optional(
             sqlx::query_as(
                 "UPDATE sms_flash_sale_grant AS g SET state = 1, ordinal = NULL, reason = $1
-                 WHERE order_sn = $2 AND state = 0
+                 WHERE order_sn = $2 AND state = $3
                    AND NOT EXISTS (SELECT 1 FROM oms_order AS o WHERE o.order_sn = g.order_sn)
                  RETURNING sale_id",
             )
             .bind(reason)
-            .bind(order_sn.as_str()),
+            .bind(order_sn.as_str())
+            .bind(GrantState::Granted as i64),
         )
         .await?;
     let Some((sale_id,)) = failed else { return Ok(false) };

@@ -223,9 +223,8 @@ impl<'u> Wanted<'u> {
         let rows: Vec<(i64, bool)> = tx
             .all(
                 sqlx::query_as(
-                    "SELECT DISTINCT sale_id, FALSE FROM wms_stock_lock
-                     WHERE order_sn = ANY($1) AND sale_id IS NOT NULL
-                     UNION SELECT DISTINCT sale_id, TRUE FROM sms_flash_sale_grant WHERE order_sn = ANY($2)",
+                    "SELECT sale_id, FALSE FROM wms_stock_lock WHERE order_sn = ANY($1) AND sale_id IS NOT NULL
+                     UNION SELECT sale_id, TRUE FROM sms_flash_sale_grant WHERE order_sn = ANY($2)",
                 )
                 .bind(numbers(self.released.iter().copied()))
                 .bind(numbers(self.failed.iter().copied())),

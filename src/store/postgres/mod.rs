@@ -70,7 +70,7 @@ use async_trait::async_trait;
 use sqlx::PgPool;
 
 use connection::Readers;
-pub use open::{OpenError, PostgresSettings};
+pub use open::{OpenError, PLANS, PostgresSettings};
 use presence::Watched;
 
 /// What the files of `both` implement their part of the port for.

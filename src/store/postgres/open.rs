@@ -22,16 +22,17 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// Prepared statements kept on a connection: more than the adapter has.
 const STATEMENTS: usize = 256;
 
-/// How the writers' statements are planned: once for batches of any size. Left to itself the server plans some of them
-/// anew for every batch. A plan that is kept must hold when a table that was empty is full, so rows are found by their
-/// keys whatever the statistics say of the moment.
-const WRITER_PLANS: [(&str, &str); 5] = [
+/// How statements are planned: once for calls of any size. Left to itself the server plans some of them anew for every
+/// call. A plan that is kept must hold when a table that was empty is full, and a sale fills it within seconds, so rows
+/// are found by their keys whatever the statistics say of the moment. The audit, which reads everything, does without.
+pub const PLANS: [(&str, &str); 6] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
-    // It judges by estimates, and the ones of scans that are only discouraged are enormous.
+    // Both judge by estimates, and the ones of scans that are only discouraged are enormous.
     ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// How to reach the server, and the bounds of what is asked of it.
@@ -224,9 +225,9 @@ pub(super) async fn open(settings: &PostgresSettings) -> Result<(Watched, Reader
     let options = settings.options()?;
     let peer = Peer::of(&options);
     tokio::time::timeout(OPEN_LIMIT, prepare(&options, &peer)).await.map_err(|_| OpenError::TooSlow)??;
-    let bounded = settings.bounded(options);
+    let bounded = settings.bounded(options).options(PLANS);
     let read_only = bounded.clone().options([("default_transaction_read_only", "on")]);
-    let writers = settings.pool(settings.writers).connect_lazy_with(bounded.options(WRITER_PLANS));
+    let writers = settings.pool(settings.writers).connect_lazy_with(bounded);
     let readers = settings.pool(settings.readers).connect_lazy_with(read_only);
     let warm = async { warm(&writers).await.and(warm(&readers).await) };
     let warmed = tokio::time::timeout(OPEN_LIMIT, warm).await.map_err(|_| OpenError::TooSlow)?;

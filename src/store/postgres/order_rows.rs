@@ -167,9 +167,10 @@ impl OrderReads for PostgresStore {
             .all(
                 sqlx::query_as(
                     "SELECT order_sn, pay_before, pay_page_issued_time IS NOT NULL FROM oms_order
-                     WHERE order_sn = ANY($1) AND status = 0 AND pay_before IS NOT NULL",
+                     WHERE order_sn = ANY($1) AND status = $2 AND pay_before IS NOT NULL",
                 )
-                .bind(numbers(order_sns)),
+                .bind(numbers(order_sns))
+                .bind(OrderStatus::AwaitingPayment as i64),
             )
             .await?;
         rows.into_iter().map(unpaid_order).collect()

@@ -29,7 +29,8 @@ pub(super) async fn insert(tx: &mut Transaction<'_>, messages: &[Message]) -> Re
 }
 
 /// Carries out [`MarkPublished`] units. A row that another node is just marking is marked by it: after a lost message
-/// several nodes send the same rows again, and need not wait for one another here.
+/// several nodes send the same rows again, and need not wait for one another here. `$3` is always true: written as a
+/// condition of its own, "not yet" would let the server read all that is unpublished instead of these.
 pub(super) async fn mark_published(
     tx: &mut Transaction<'_>,
     units: &[Placed<'_, MarkPublished>],
@@ -37,11 +38,12 @@ pub(super) async fn mark_published(
     tx.execute(
         sqlx::query(
             "UPDATE mq_outbox SET published_time = $1
-             WHERE id IN (SELECT id FROM mq_outbox WHERE message_id = ANY($2) AND published_time IS NULL
+             WHERE id IN (SELECT id FROM mq_outbox WHERE message_id = ANY($2) AND (published_time IS NULL) = $3
                           FOR NO KEY UPDATE SKIP LOCKED)",
         )
         .bind(tx.at.0)
-        .bind(units.iter().flat_map(|(_, unit)| &unit.message_ids).map(String::as_str).collect::<Vec<_>>()),
+        .bind(units.iter().flat_map(|(_, unit)| &unit.message_ids).map(String::as_str).collect::<Vec<_>>())
+        .bind(true),
     )
     .await?;
     Ok(vec![(); units.len()])
