@@ -7,7 +7,8 @@ import journal as journals
 from workload import PLAIN_SKU, SALE_SKU
 
 # Goals for the time from a service's return until what needs it is answered again.
-RECOVERY_SECONDS = 10
+# Whatever the outage lasted: a server that tries less and less often would need as long again.
+RECOVERY_SECONDS = 3
 SALES_RECOVERY_SECONDS = 5
 # A request that the outage refuses is refused at once.
 REFUSAL_SECONDS = 1.0

@@ -116,7 +116,7 @@ impl State {
         match tokio::time::timeout(self.read_timeout, reading).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                tracing::error!(%error, "store read failed");
+                error.log_read();
                 Err(ApiError::new(request, Kind::UpstreamUnavailable))
             }
             Err(_) => Err(ApiError::new(request, Kind::UpstreamUnavailable)),

@@ -173,7 +173,7 @@ impl Orders {
         match tokio::time::timeout(self.settings.request, reading).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                tracing::error!(%error, "store read failed");
+                error.log_read();
                 Err(Unavailable::Dependency(error.to_string()))
             }
             Err(_) => Err(Unavailable::Dependency("the store did not answer in time".into())),

@@ -85,10 +85,9 @@ impl PostgresSettings {
 
     fn pool(&self, connections: u32) -> PgPoolOptions {
         PgPoolOptions::new()
-            // All from the start: a burst must not wait for logins, which cost the server and this process some
-            // milliseconds each.
             .max_connections(connections)
-            .min_connections(connections)
+            // They are kept open by `Watched::keep_open`, not by the driver's `min_connections`.
+            .idle_timeout(None)
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
@@ -233,7 +232,12 @@ pub(super) async fn open(settings: &PostgresSettings) -> Result<(Watched, Reader
     let warmed = tokio::time::timeout(OPEN_LIMIT, warm).await.map_err(|_| OpenError::TooSlow)?;
     warmed.map_err(|error| peer.open_error(error))?;
     let presence = Arc::default();
-    Ok((Watched::new(writers, &presence), Readers(Watched::new(readers, &presence))))
+    let (writers, readers) = (Watched::new(writers, &presence), Watched::new(readers, &presence));
+    for pool in [&writers, &readers] {
+        pool.fill().await;
+        tokio::spawn(pool.clone().keep_open());
+    }
+    Ok((writers, Readers(readers)))
 }
 
 /// Waits for the first connection. The limit of one acquisition is for requests; a server that has just answered may

@@ -76,21 +76,51 @@ async fn a_connection_lost_in_a_batch_leaves_nothing_half_done() {
     assert_eq!(again.stock[0].locked, 1);
 }
 
-#[tokio::test]
-async fn connections_that_died_while_idle_cost_no_batch() {
-    let (kept, row) = phones().await;
-    kept.store.commit(&lock("first", &row)).await.expect("the batch is sound");
-    let mut stranger = kept.database.stranger().await;
+/// Ends the sessions of this store, as a restart of the server does; how many there were.
+async fn end_sessions(stranger: &mut PgConnection) -> usize {
     let ended: Vec<bool> = sqlx::query_scalar(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()",
     )
-    .fetch_all(&mut stranger)
+    .fetch_all(stranger)
     .await
     .expect("sessions can be ended");
-    assert!(ended.len() >= 2, "one that writes and one that reads: {ended:?}");
+    ended.len()
+}
+
+#[tokio::test]
+async fn connections_that_died_while_idle_cost_no_batch() {
+    let (kept, row) = phones().await;
+    kept.store.commit(&lock("first", &row)).await.expect("the batch is sound");
+    let ended = end_sessions(&mut kept.database.stranger().await).await;
+    assert!(ended >= 2, "one that writes and one that reads: {ended}");
     let committed = kept.store.commit(&lock("second", &row)).await.expect("a dead connection is replaced");
     assert_eq!(committed.stock[0].locked, 2);
+}
+
+/// Sessions on this database: the store's and perhaps one of the fixture itself.
+async fn sessions(stranger: &tokio::sync::Mutex<PgConnection>) -> i64 {
+    let count = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()",
+    );
+    count.fetch_one(&mut *stranger.lock().await).await.expect("readable")
+}
+
+#[tokio::test]
+async fn all_connections_are_open_from_the_start_and_again_when_they_were_lost() {
+    let (kept, row) = phones().await;
+    let PostgresSettings { writers, readers, .. } = kept.database.settings();
+    let all = i64::from(writers + readers);
+    let stranger = tokio::sync::Mutex::new(kept.database.stranger().await);
+    assert!(sessions(&stranger).await >= all);
+    end_sessions(&mut *stranger.lock().await).await;
+    // The driver notices the loss of a connection when it is used.
+    for _ in 0..all {
+        let _ = kept.store.stock_rows(PHONE).await;
+        let _ = kept.store.commit(&lock("any", &row)).await;
+    }
+    until_some("all connections are open", || async { (sessions(&stranger).await >= all).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,6 +56,17 @@ pub enum StoreError {
     Failed(String),
 }
 
+impl StoreError {
+    /// Logs a read that failed. Of a store that is away its adapter speaks once; each request that is refused because of
+    /// it need not.
+    pub fn log_read(&self) {
+        match self {
+            Self::Transient(_) => tracing::debug!(error = %self, "store read failed"),
+            _ => tracing::error!(error = %self, "store read failed"),
+        }
+    }
+}
+
 /// A committed batch.
 #[derive(Clone, Debug)]
 pub struct Committed {
