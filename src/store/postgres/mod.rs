@@ -6,7 +6,8 @@
 //! index and `ON CONFLICT`. Guards and row counts stand in the statements all the same. Rows travel as arrays that
 //! `unnest` turns into a table: the SQL is static and a batch of any size is one statement. The state that a row is
 //! moved from by its key is a parameter, not a literal: with `state = 0` the server could prefer the partial index over
-//! rows in that state, which is short when the plan is made and long in the middle of a sale.
+//! rows in that state, which is short when the plan is made and long in the middle of a sale. Whether a row exists is asked
+//! by a join, not by `EXISTS` among what is selected, which may become a list of the whole table (decision 31).
 //!
 //! Transactions run in tasks of their own, so a caller that goes away can neither cut one in two nor leave it open
 //! (DESIGN rule 13).
