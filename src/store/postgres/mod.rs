@@ -1,13 +1,14 @@
 //! The durable store of the cluster mode: PostgreSQL 15 or newer, shared by any number of nodes.
 //!
-//! A batch is one READ COMMITTED transaction that begins by locking, in one order that is the same everywhere, the rows
-//! its decisions are made from ([`lock_order`]). From then on it reads and writes like the only writer: what it read
-//! cannot change before it commits. What no row stands for yet (a token, an inbox entry) is kept single by a UNIQUE
-//! index and `ON CONFLICT`. Guards and row counts stand in the statements all the same. Rows travel as arrays that
-//! `unnest` turns into a table: the SQL is static and a batch of any size is one statement. The state that a row is
-//! moved from by its key is a parameter, not a literal: with `state = 0` the server could prefer the partial index over
-//! rows in that state, which is short when the plan is made and long in the middle of a sale. Whether a row exists is asked
-//! by a join, not by `EXISTS` among what is selected, which may become a list of the whole table (decision 31).
+//! A batch is one READ COMMITTED transaction that begins by locking, in one order that is the same everywhere, the
+//! rows its decisions are made from ([`lock_order`]). From then on it reads and writes like the only writer: what it
+//! read cannot change before it commits. What no row stands for yet (a token, an inbox entry) is kept single by a
+//! UNIQUE index and `ON CONFLICT`. Guards and row counts stand in the statements all the same. Rows travel as arrays
+//! that `unnest` turns into a table: the SQL is static and a batch of any size is one statement. The state that a row
+//! is moved from by its key is a parameter, not a literal: with `state = 0` the server could prefer the partial index
+//! over rows in that state, which is short when the plan is made and long in the middle of a sale. Whether a row
+//! exists is asked by a join, not by `EXISTS` among what is selected, which may become a list of the whole table
+//! (decision 31).
 //!
 //! Transactions run in tasks of their own, so a caller that goes away can neither cut one in two nor leave it open
 //! (DESIGN rule 13).
