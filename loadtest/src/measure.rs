@@ -98,11 +98,14 @@ fn sample(
             let resident: Vec<u64> = pids.iter().map(|pid| processes::usage(*pid).resident).collect();
             let asked = Instant::now();
             let left = match &sale {
-                Some(sale) if asked >= next_look => admin.sale(sale).await.ok().map(|counts| counts.remaining),
+                Some(sale) if asked >= next_look => {
+                    let left = admin.sale(sale).await.ok().map(|counts| counts.remaining);
+                    // The server counts the sale's orders for it: that may take a twentieth of the time.
+                    next_look = asked + 20 * asked.elapsed();
+                    left
+                }
                 _ => None,
             };
-            // The answer counts the sale's orders: of what is measured it may take a twentieth at most.
-            next_look = asked + 20 * asked.elapsed();
             let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
             samples.resident.resize(pids.len(), Vec::new());
             for (seen, resident) in samples.resident.iter_mut().zip(resident) {

@@ -210,8 +210,8 @@ pub async fn reconcile(target: &Target, sale: &PreparedSale, spike: Rc<Spike>) -
     Ok((checks, counts.ordered))
 }
 
-/// Waits until every winner has an order. The server counts each sale's orders for the answer, which is work on the same
-/// cores, so it is asked less often than it takes.
+/// Waits until every winner has an order. The server counts the sale's orders for each answer, which is work on the same
+/// cores, so the pause between two questions is twice what an answer takes.
 ///
 /// # Errors
 /// When that takes more than a minute.

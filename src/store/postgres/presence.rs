@@ -24,6 +24,10 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 const REACH_LIMIT: Duration = Duration::from_millis(300);
 /// How often it is looked whether connections are missing.
 const FILL_EVERY: Duration = Duration::from_millis(500);
+/// How long opening them may take: the idle ones are held meanwhile.
+const FILL_LIMIT: Duration = Duration::from_millis(250);
+/// The pause after that was not enough: a server that lets no more in would otherwise cost the connections there are.
+const FILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whether the server was there when it was last asked. Shared by the pools of one server.
 #[derive(Debug, Default)]
@@ -110,11 +114,11 @@ impl Watched {
 
     /// Keeps all connections open until the pool is closed.
     pub(super) async fn keep_open(self) {
+        let mut pause = FILL_EVERY;
         while !self.pool.is_closed() {
-            tokio::time::sleep(FILL_EVERY).await;
-            if !self.presence.is_away() {
-                self.fill().await;
-            }
+            tokio::time::sleep(pause).await;
+            let is_filled = self.presence.is_away() || tokio::time::timeout(FILL_LIMIT, self.fill()).await.is_ok();
+            pause = if is_filled { FILL_EVERY } else { FILL_AGAIN };
         }
     }
 

@@ -98,7 +98,7 @@ async fn connections_that_died_while_idle_cost_no_batch() {
     assert_eq!(committed.stock[0].locked, 2);
 }
 
-/// Sessions on this database: the store's and perhaps one of the fixture itself.
+/// Sessions on this database: the store's and, until it is ended, one of the fixture itself.
 async fn sessions(stranger: &tokio::sync::Mutex<PgConnection>) -> i64 {
     let count = sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity
@@ -113,7 +113,10 @@ async fn all_connections_are_open_from_the_start_and_again_when_they_were_lost()
     let PostgresSettings { writers, readers, .. } = kept.database.settings();
     let all = i64::from(writers + readers);
     let stranger = tokio::sync::Mutex::new(kept.database.stranger().await);
-    assert!(sessions(&stranger).await >= all);
+    let before = sessions(&stranger).await;
+    let another = kept.database.open_with(&kept.database.settings(), StoreClock::Database, RULES).await;
+    assert_eq!(sessions(&stranger).await, before + all);
+    another.close().await;
     end_sessions(&mut *stranger.lock().await).await;
     // The driver notices the loss of a connection when it is used.
     for _ in 0..all {

@@ -57,9 +57,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Logs a read that failed. Of a store that is away its adapter speaks once; each request that is refused because of
-    /// it need not.
+    /// Counts and logs a read that failed. Of a store that is away its adapter speaks once; each request that is refused
+    /// because of it need not.
     pub fn log_read(&self) {
+        metrics::counter!("seckill_store_read_failures_total").increment(1);
         match self {
             Self::Transient(_) => tracing::debug!(error = %self, "store read failed"),
             _ => tracing::error!(error = %self, "store read failed"),
