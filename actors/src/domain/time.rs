@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -37,9 +37,12 @@ impl Timestamp {
         self.in_gmt8().format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// `yyyyMMddHHmmssSSS` in GMT+8, the head of an order number.
+    /// `yyyyMMddHHmmssSSS` in GMT+8, the head of an order number: every winner has one, so no format string is read.
     pub fn compact_gmt8(self) -> String {
-        self.in_gmt8().format("%Y%m%d%H%M%S%3f").to_string()
+        let at = self.in_gmt8();
+        let date = i64::from(at.year()) * 10_000 + i64::from(at.month() * 100 + at.day());
+        let time = at.hour() * 10_000_000 + at.minute() * 100_000 + at.second() * 1_000 + at.timestamp_subsec_millis();
+        format!("{date:08}{time:09}")
     }
 
     fn utc(self) -> DateTime<Utc> {

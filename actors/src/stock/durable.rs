@@ -1,11 +1,10 @@
 //! What is durable when it is answered: commits of reserved units, locks of other systems, unlock and minus.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::StockDirectory;
 use super::directory::{deadline_in, summed};
@@ -46,7 +45,7 @@ impl StockDirectory {
             let reservation = self.reserve(wants).await?;
             let lines = reservation.lines().to_vec();
             let queued = reservation.queue(&self.tools.writer, make(lines.clone())).map_err(Unavailable::from)?;
-            let outcome = self.in_time(queued.outcome()).await?.map_err(Unavailable::from)?;
+            let outcome = queued.outcome_within(self.tools.settings.commit).await.map_err(Unavailable::from)?;
             let stale_skus = stale(&outcome);
             if stale_skus.is_empty() {
                 return Ok((outcome, lines));
@@ -184,12 +183,6 @@ impl StockDirectory {
     ) -> Result<Vec<LockResolved>, Unavailable> {
         let deadline = deadline_in(self.tools.settings.commit);
         self.ask(sku_id, deadline, |reply| Resolve { way, order_sns, lapsed_only, reply }).await?
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Unavailable> {
-        timeout_at(deadline_in(self.tools.settings.commit), work)
-            .await
-            .map_err(|_| Unavailable::Dependency("the commit takes too long; its outcome is unknown".into()))
     }
 }
 

@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 
 use actix::prelude::*;
-use tokio::time::timeout;
 
 use super::actor::{Decision, StockActor};
 use super::queue::{Next, WaitingLock};
@@ -178,12 +177,7 @@ impl StockActor {
     ) {
         self.flushing = true;
         let limit = self.tools.settings.commit;
-        let outcome = async move {
-            match timeout(limit, queued.outcome()).await {
-                Ok(outcome) => outcome.map_err(WriteError::into),
-                Err(_) => Err(Unavailable::Dependency("the commit takes too long; its outcome is unknown".into())),
-            }
-        };
+        let outcome = async move { queued.outcome_within(limit).await.map_err(WriteError::into) };
         ctx.spawn(outcome.into_actor(self).map(move |outcome, actor, ctx| {
             actor.flushing = false;
             finish(outcome, actor, ctx);

@@ -191,9 +191,18 @@ impl<U: Unit> Queued<U> {
     /// # Errors
     /// [`WriteError`].
     pub async fn outcome(self) -> Result<U::Outcome, WriteError> {
-        let answer = tokio::time::timeout(self.within, self.answer)
+        let limit = self.within;
+        self.outcome_within(limit).await
+    }
+
+    /// Waits for the outcome, at most so long.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn outcome_within(self, limit: Duration) -> Result<U::Outcome, WriteError> {
+        let answer = tokio::time::timeout(limit, self.answer)
             .await
-            .map_err(|_| StoreError::Unknown("the writer did not answer in time".into()))?
+            .map_err(|_| StoreError::Unknown("the commit takes too long".into()))?
             .map_err(|_| WriteError::NotTried(Unavailable::Stopping))??;
         U::outcome(answer).ok_or_else(|| StoreError::Inconsistent("outcome of another kind".into()).into())
     }
