@@ -81,8 +81,7 @@ impl<W: Workload> Run<W> {
         Some((number, due))
     }
 
-    async fn work(&self, address: &str) {
-        let mut connection = Connection::new(address);
+    async fn work(&self, mut connection: Connection) {
         while let Some((number, due)) = self.take() {
             if due > self.started.elapsed() {
                 tokio::time::sleep_until(self.started + due).await;
@@ -115,8 +114,10 @@ impl<W: Workload> Run<W> {
     }
 }
 
-/// Runs a workload over so many connections. Must not be called inside another `LocalSet`.
+/// Runs a workload over so many connections, which are open before the clock runs: opening hundreds of them takes longer
+/// than answering as many requests. Must not be called inside another `LocalSet`.
 pub async fn run<W: Workload>(title: &str, address: &str, connections: usize, pace: Pace, workload: Rc<W>) -> Record {
+    let connections = opened(address, connections).await;
     let bar = progress_bar(title, pace.lasts());
     let run = Rc::new(Run {
         workload,
@@ -133,10 +134,11 @@ pub async fn run<W: Workload>(title: &str, address: &str, connections: usize, pa
                 let run = run.clone();
                 async move { run.show().await }
             });
-            let workers: Vec<_> = (0..connections)
-                .map(|_| {
-                    let (run, address) = (run.clone(), address.to_owned());
-                    tokio::task::spawn_local(async move { run.work(&address).await })
+            let workers: Vec<_> = connections
+                .into_iter()
+                .map(|connection| {
+                    let run = run.clone();
+                    tokio::task::spawn_local(async move { run.work(connection).await })
                 })
                 .collect();
             for worker in workers {
@@ -149,6 +151,16 @@ pub async fn run<W: Workload>(title: &str, address: &str, connections: usize, pa
         .await;
     bar.finish_and_clear();
     run.record.take()
+}
+
+async fn opened(address: &str, count: usize) -> Vec<Connection> {
+    let mut connections = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut connection = Connection::new(address);
+        connection.open().await;
+        connections.push(connection);
+    }
+    connections
 }
 
 fn progress_bar(title: &str, lasts: Duration) -> ProgressBar {

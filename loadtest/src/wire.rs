@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 /// Longest time for one answer; after it the outcome is unknown.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// One connection with one request in flight. It is opened at the first use and again after a failure.
+/// One connection with one request in flight. It is opened when asked to or at the first use, and again
+/// after a failure.
 pub struct Connection {
     address: String,
     stream: Option<TcpStream>,
@@ -49,6 +50,11 @@ impl Connection {
             answer: Vec::with_capacity(4096),
             retry_after_secs: None,
         }
+    }
+
+    /// Opens it now. One that cannot be opened says so at its first request.
+    pub async fn open(&mut self) {
+        let _ = tokio::time::timeout(ANSWER_WITHIN, connected(&mut self.stream, &self.address)).await;
     }
 
     /// `Retry-After` of the last answer.
@@ -101,14 +107,7 @@ impl Connection {
     }
 
     async fn exchange(&mut self) -> anyhow::Result<(u16, Range<usize>)> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => {
-                let stream = TcpStream::connect(&self.address).await.with_context(|| self.address.clone())?;
-                stream.set_nodelay(true)?;
-                none.insert(stream)
-            }
-        };
+        let stream = connected(&mut self.stream, &self.address).await?;
         stream.write_all(&self.request).await?;
         self.answer.clear();
         loop {
@@ -123,6 +122,17 @@ impl Connection {
                 }
                 return Ok((head.status, head.body));
             }
+        }
+    }
+}
+
+async fn connected<'a>(stream: &'a mut Option<TcpStream>, address: &str) -> anyhow::Result<&'a mut TcpStream> {
+    match stream {
+        Some(stream) => Ok(stream),
+        none => {
+            let stream = TcpStream::connect(address).await.with_context(|| address.to_owned())?;
+            stream.set_nodelay(true)?;
+            Ok(none.insert(stream))
         }
     }
 }
