@@ -180,7 +180,7 @@ def growth(found):
     yield both("the same store, 10,000 active SKUs: orders/s", "one SKU, empty store", "≥ 0.8 ×",
                lambda mode: of(mode) and over([one["orders_over_skus"]["rate"] for one in of(mode)["rounds"]],
                                               rate(mode, "empty", "orders")))
-    yield both("one more active SKU, with what else its first order leaves in memory", "–", "≤ 2 KiB",
+    yield both("one more active SKU, with what else its first order leaves in memory", "–", "–",
                figure("resident_by_sku_kib", 1, "KiB"))
     yield both("ready after a start on that store", "–", "≤ 2 s", figure("ready_s", 2, "s"))
     yield both("memory of the server: at the start; after the rounds", "–", "–",
