@@ -36,6 +36,8 @@ SETTINGS = {
     "order.sweep_interval": "1h",
     "flash_sale.refresh_interval": "3s",
     "flash_sale.reconcile_interval": "60s",
+    # Under valgrind a commit may wait longer than any buyer would.
+    "writer.max_wait": "60s",
 }
 
 
