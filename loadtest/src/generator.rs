@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use crate::arrivals::Schedule;
@@ -153,14 +153,17 @@ pub async fn run<W: Workload>(title: &str, address: &str, connections: usize, pa
     run.record.take()
 }
 
+/// All at once, so that a server that does not answer holds them up for one limit and not for one each.
 async fn opened(address: &str, count: usize) -> Vec<Connection> {
-    let mut connections = Vec::with_capacity(count);
+    let mut opening = JoinSet::new();
     for _ in 0..count {
         let mut connection = Connection::new(address);
-        connection.open().await;
-        connections.push(connection);
+        opening.spawn(async move {
+            connection.open().await;
+            connection
+        });
     }
-    connections
+    opening.join_all().await
 }
 
 fn progress_bar(title: &str, lasts: Duration) -> ProgressBar {
