@@ -199,3 +199,20 @@ pub enum ReturnHandling {
     /// No such request.
     Unknown,
 }
+
+/// The gateway confirmed a refund: refund row DONE, history row; a payment that is REFUNDING is REFUNDED, one that is APPLIED
+/// stays so. `None` when it was before.
+#[derive(Clone, Debug)]
+pub struct SettleRefund {
+    /// `out_request_no`.
+    pub request_no: String,
+}
+
+/// Outcome of [`SettleRefund`]: whose money is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledRefund {
+    /// The order.
+    pub order_sn: OrderSn,
+    /// Its status, which stays.
+    pub status: OrderStatus,
+}
