@@ -209,17 +209,16 @@ impl Dispatcher {
 
     async fn park_one(&self, park: Park) -> bool {
         let (message_id, reason) = (park.message_id.clone(), park.reason.clone());
-        match timeout(self.settings.timeout, self.writer.commit(park)).await {
-            Ok(Ok(())) => {
+        match self.writer.commit_within(park, self.settings.timeout).await {
+            Ok(()) => {
                 metrics::counter!("seckill_parked_total", "queue" => self.queue.as_str()).increment(1);
                 tracing::error!(queue = self.queue.as_str(), message_id, reason, "a message was parked");
                 true
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(queue = self.queue.as_str(), message_id, %error, "a message could not be parked");
                 false
             }
-            Err(_) => false,
         }
     }
 }

@@ -148,10 +148,7 @@ impl Replayer {
     pub async fn replay(&self, parked_id: &str) -> Result<bool, Unavailable> {
         let new_message_id = message_id(self.clock.now(), self.entropy.as_ref());
         let replay = Replay { message_id: parked_id.to_owned(), new_message_id };
-        match timeout(REPLAY_TIMEOUT, self.writer.commit(replay)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(Unavailable::Dependency("the store writer did not answer in time".into())),
-        }
+        Ok(self.writer.commit_within(replay, REPLAY_TIMEOUT).await?)
     }
 }
 

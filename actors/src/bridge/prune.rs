@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use crate::domain::reject::Unavailable;
 use crate::ports::store::units::{PruneMessages, SpentMessages};
 use crate::writer::Writer;
@@ -54,10 +52,8 @@ impl Pruner {
     async fn prune(&self, which: SpentMessages, older_than: Duration) -> Result<usize, Unavailable> {
         let mut forgotten = 0;
         for _ in 0..MOST_ROUNDS {
-            let round = self.writer.commit(PruneMessages { which, older_than, limit: PRUNED_AT_ONCE });
-            let now = timeout(COMMIT_TIMEOUT, round)
-                .await
-                .map_err(|_| Unavailable::Dependency("the store writer did not answer in time".into()))??;
+            let round = PruneMessages { which, older_than, limit: PRUNED_AT_ONCE };
+            let now = self.writer.commit_within(round, COMMIT_TIMEOUT).await?;
             forgotten += now;
             if now < PRUNED_AT_ONCE {
                 break;

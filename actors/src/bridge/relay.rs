@@ -255,14 +255,8 @@ impl Outlet {
         if message_ids.is_empty() {
             return true;
         }
-        match timeout(self.settings.timeout, self.writer.commit(MarkPublished { message_ids })).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "published messages could not be marked");
-                false
-            }
-            Err(_) => false,
-        }
+        let marked = self.writer.commit_within(MarkPublished { message_ids }, self.settings.timeout).await;
+        marked.inspect_err(|error| tracing::warn!(%error, "published messages could not be marked")).is_ok()
     }
 
     /// Reads the oldest rows of the outbox that nobody hints at any more.

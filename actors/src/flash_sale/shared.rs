@@ -51,10 +51,7 @@ impl Shared {
 
     /// Commits a unit, within `commit_timeout`; after that its outcome is unknown.
     pub(super) async fn commit<U: Unit>(&self, unit: U) -> Result<U::Outcome, WriteError> {
-        match timeout(self.settings.commit_timeout, self.writer.commit(unit)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::Unknown("the writer did not answer in time".into()).into()),
-        }
+        self.writer.commit_within(unit, self.settings.commit_timeout).await
     }
 
     /// The sale as it is in the store.

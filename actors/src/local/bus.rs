@@ -197,11 +197,8 @@ impl LocalBus {
     }
 
     async fn commit<U: Unit>(&self, unit: U) -> Result<U::Outcome, BusError> {
-        match timeout(self.settings.commit_timeout, self.writer.commit(unit)).await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(error)) => Err(BusError(Unavailable::from(error).to_string())),
-            Err(_) => Err(BusError("the store writer did not answer in time".into())),
-        }
+        let outcome = self.writer.commit_within(unit, self.settings.commit_timeout).await;
+        outcome.map_err(|error| BusError(Unavailable::from(error).to_string()))
     }
 }
 

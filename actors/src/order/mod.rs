@@ -198,9 +198,6 @@ impl Orders {
 
     /// Commits one unit, within [`COMMIT_LIMIT`]. After an error it may have happened all the same.
     async fn commit<U: Unit>(&self, unit: U) -> Result<U::Outcome, Unavailable> {
-        match tokio::time::timeout(COMMIT_LIMIT, self.writer.commit(unit)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(Unavailable::Dependency("the commit takes too long; its outcome is unknown".into())),
-        }
+        Ok(self.writer.commit_within(unit, COMMIT_LIMIT).await?)
     }
 }

@@ -191,8 +191,7 @@ impl Webhooks {
     }
 
     async fn commit<U: Unit>(&self, unit: U) -> Result<U::Outcome, Unavailable> {
-        let committing = tokio::time::timeout(STORE_LIMIT, self.parts.writer.commit(unit));
-        Ok(committing.await.map_err(|_| Unavailable::Dependency("the writer takes too long".into()))??)
+        Ok(self.parts.writer.commit_within(unit, STORE_LIMIT).await?)
     }
 
     async fn read<T>(&self, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -40,7 +40,7 @@ pub struct WriterSettings {
     pub target_delay: Duration,
     /// How often a transient failure of a whole batch is tried again.
     pub retries: u32,
-    /// Longest wait of a caller for its outcome; after it the outcome is unknown (R27).
+    /// Longest wait of a caller who names none; after it the outcome is unknown (R27).
     pub answer_within: Duration,
 }
 
@@ -141,6 +141,14 @@ impl Writer {
     /// [`WriteError`]. Dropping the future does not undo the unit.
     pub async fn commit<U: Unit>(&self, unit: U) -> Result<U::Outcome, WriteError> {
         self.queue(unit)?.outcome().await
+    }
+
+    /// As [`Self::commit`], for a caller who waits so long at most; after it the outcome is unknown.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_within<U: Unit>(&self, unit: U, limit: Duration) -> Result<U::Outcome, WriteError> {
+        self.queue(unit)?.outcome_within(limit).await
     }
 
     /// Queues one unit and returns at once. When this is `Ok` the unit will be tried, whether or not anybody waits;

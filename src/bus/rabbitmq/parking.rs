@@ -8,7 +8,7 @@ use actors::bridge::park_whole;
 use actors::domain::events::{Queue, RoutingKey};
 use actors::ports::bus::{BusError, Delivery};
 use actors::writer::Writer;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::{Arrival, Receiver, Source};
@@ -64,17 +64,16 @@ async fn keep(writer: &Writer, arrival: &Arrival) -> bool {
         redelivered: arrival.redelivered,
     };
     let unit = park_whole(&delivery, &format!("given up by the broker: {why}"));
-    match timeout(COMMIT_TIMEOUT, writer.commit(unit)).await {
-        Ok(Ok(())) => {
+    match writer.commit_within(unit, COMMIT_TIMEOUT).await {
+        Ok(()) => {
             metrics::counter!("seckill_parked_total", "queue" => queue.as_str()).increment(1);
             tracing::error!(queue = queue.as_str(), message_id = delivery.message_id, why, "a message was parked");
             true
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::warn!(message_id = delivery.message_id, %error, "a message could not be parked");
             false
         }
-        Err(_) => false,
     }
 }
 
