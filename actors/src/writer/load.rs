@@ -20,6 +20,8 @@ use super::lane::Lane;
 const REMEMBERED: usize = 8;
 /// So many may always be with the writer: a rate seen in small batches says too little about large ones.
 const ALWAYS: usize = 256;
+/// But no more than these batches: one that is committed, one that is full behind it, one that forms.
+const ALWAYS_BATCHES: usize = 3;
 
 /// Bounds of [`Load`].
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +120,7 @@ impl Load {
         // Shorter is not measured; a rate has no meaning then.
         let seconds = took.as_secs_f64().max(1e-6);
         let in_time = units as f64 / seconds * self.settings.target.as_secs_f64();
-        let least = ALWAYS.min(4 * self.settings.max_batch);
+        let least = ALWAYS.min(ALWAYS_BATCHES * self.settings.max_batch);
         let no_limit = self.settings.no_limit();
         self.limit = (in_time as usize).clamp(least.min(no_limit), no_limit);
     }

@@ -50,7 +50,7 @@ impl Default for WriterSettings {
             queue: 8192,
             max_batch: 1024,
             max_wait: Duration::from_secs(2),
-            target_delay: Duration::from_millis(300),
+            target_delay: Duration::from_millis(250),
             retries: 3,
             answer_within: Duration::from_secs(10),
         }
