@@ -61,9 +61,9 @@ fn admission(criterion: &mut Criterion) {
             user = (user + 1) % 10_000;
             let user = UserId(user);
             (
-                limits.check_ip(address),
-                limits.check_user(user),
-                limits.check_seckill(user),
+                limits.count_address(address).outcome(),
+                limits.count_user(user).outcome(),
+                limits.count_seckill(user).outcome(),
                 limits.count_attempt(user, SaleId(1)),
             )
         });

@@ -175,11 +175,13 @@ impl FromRequest for LoginToChange {
 
 fn login(request: &HttpRequest, changes: bool) -> Result<Buyer, ApiError> {
     let identity = identify(request, changes)?;
-    let (checked, standing) = state(request).limits.user_standing(identity.user_id);
-    if checked.is_err() || Surface::of(request.path()) == Surface::Problem {
-        note_standing(request, standing);
+    let counted = state(request).limits.count_user(identity.user_id);
+    if counted.outcome().is_err() || Surface::of(request.path()) == Surface::Problem {
+        note_standing(request, counted.standing("user"));
     }
-    checked.map_err(|limited| ApiError::new(request, Kind::RateLimited).retry_after(limited.retry_after_secs))?;
+    counted
+        .outcome()
+        .map_err(|limited| ApiError::new(request, Kind::RateLimited).retry_after(limited.retry_after_secs))?;
     Ok(Buyer { user_id: identity.user_id, username: identity.username.to_string() })
 }
 

@@ -137,9 +137,9 @@ impl State {
     /// # Errors
     /// 429.
     fn check_attempt(&self, request: &HttpRequest, gate: &Gate, user: UserId) -> Result<(), ApiError> {
-        let (checked, standing) = self.limits.attempt_standing(user);
-        checked.and_then(|()| self.limits.count_attempt(user, gate.sale_id())).map_err(|limited| {
-            note_standing(request, standing);
+        let counted = self.limits.count_seckill(user);
+        counted.outcome().and_then(|()| self.limits.count_attempt(user, gate.sale_id())).map_err(|limited| {
+            note_standing(request, counted.standing("attempts"));
             ApiError::new(request, Kind::RateLimited).retry_after(limited.retry_after_secs)
         })
     }

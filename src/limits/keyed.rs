@@ -1,10 +1,11 @@
 //! A rate per key: governor's GCRA on a bounded map.
 
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use governor::clock::{Clock, DefaultClock, Reference};
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
@@ -43,29 +44,15 @@ impl<K: Hash + Eq + Clone, C: Clock> KeyedLimiter<K, C> {
         Self { active: quota(rate).map(|quota| Active::new(quota, max_keys, clock)) }
     }
 
-    /// Counts one.
-    ///
-    /// # Errors
-    /// [`Limited`] with the seconds until the next one is allowed, rounded up.
-    pub fn check(&self, key: &K) -> Result<(), Limited> {
-        self.check_standing("", key).0
-    }
-
-    /// Counts one, and says where the key stands with this rate, which is called `name`; `None` while it is off.
-    pub fn check_standing(&self, name: &'static str, key: &K) -> (Result<(), Limited>, Option<Standing>) {
-        let Some(active) = &self.active else { return (Ok(()), None) };
-        let (quota, window_secs) = (active.burst, whole_seconds(active.recovery));
-        let standing = |remaining, reset_secs| Some(Standing { name, quota, window_secs, remaining, reset_secs });
+    /// Counts one of a key.
+    pub fn count(&self, key: &K) -> Counted {
+        let Some(active) = &self.active else { return Counted { outcome: Ok(()), left: None } };
+        let left = |remaining| Some(Left { burst: active.burst, recovery: active.recovery, remaining });
         match active.limiter.check_key(key) {
-            Ok(state) => {
-                let remaining = state.remaining_burst_capacity();
-                let used = active.burst.saturating_sub(remaining);
-                let reset = active.recovery.mul_f64(f64::from(used) / f64::from(active.burst.max(1)));
-                (Ok(()), standing(remaining, whole_seconds(reset)))
-            }
+            Ok(state) => Counted { outcome: Ok(()), left: left(state.remaining_burst_capacity()) },
             Err(not_until) => {
                 let retry_after_secs = whole_seconds(not_until.wait_time_from(active.limiter.clock().now()));
-                (Err(Limited { retry_after_secs }), standing(0, retry_after_secs))
+                Counted { outcome: Err(Limited { retry_after_secs }), left: left(0) }
             }
         }
     }
@@ -92,9 +79,46 @@ impl<K: Hash + Eq + Clone, C: Clock> KeyedLimiter<K, C> {
     }
 }
 
+/// How one was counted. Where that leaves the key is worked out only for who asks: most answers do not say it.
+pub struct Counted {
+    outcome: Result<(), Limited>,
+    /// `None` while the rate is off.
+    left: Option<Left>,
+}
+
+#[derive(Clone, Copy)]
+struct Left {
+    burst: u32,
+    recovery: Duration,
+    remaining: u32,
+}
+
+impl Counted {
+    /// Whether it is within the rate.
+    ///
+    /// # Errors
+    /// [`Limited`] with the seconds until the next one is allowed, rounded up.
+    pub fn outcome(&self) -> Result<(), Limited> {
+        self.outcome
+    }
+
+    /// Where the key stands with this rate, which is called `name`; `None` while it is off.
+    pub fn standing(&self, name: &'static str) -> Option<Standing> {
+        let Left { burst, recovery, remaining } = self.left?;
+        let reset_secs = match self.outcome {
+            Ok(()) => {
+                let used = burst.saturating_sub(remaining);
+                whole_seconds(recovery.mul_f64(f64::from(used) / f64::from(burst.max(1))))
+            }
+            Err(limited) => limited.retry_after_secs,
+        };
+        Some(Standing { name, quota: burst, window_secs: whole_seconds(recovery), remaining, reset_secs })
+    }
+}
+
 impl<K: Hash + Eq + Clone, C: Clock> Active<K, C> {
     fn new(quota: Quota, max_keys: usize, clock: C) -> Self {
-        let states = Arc::new(Generations::new(max_keys, RandomState::new()));
+        let states = Arc::new(Generations::new(max_keys, RandomState::default()));
         let last_rotation = Mutex::new(clock.now());
         let limiter = RateLimiter::new(quota, BoundedStates(Arc::clone(&states)), clock);
         let (recovery, burst) = (quota.burst_size_replenished_in(), quota.burst_size().get());
@@ -145,50 +169,50 @@ mod tests {
     fn a_burst_then_the_rate() {
         let (limiter, clock) = limiter("2/s burst 4", 100);
         for _ in 0..4 {
-            assert_eq!(limiter.check(&1), Ok(()));
+            assert_eq!(limiter.count(&1).outcome(), Ok(()));
         }
-        assert_eq!(limiter.check(&1), Err(Limited { retry_after_secs: 1 }));
+        assert_eq!(limiter.count(&1).outcome(), Err(Limited { retry_after_secs: 1 }));
         clock.advance(Duration::from_millis(499));
-        assert!(limiter.check(&1).is_err());
+        assert!(limiter.count(&1).outcome().is_err());
         clock.advance(Duration::from_millis(1));
-        assert_eq!(limiter.check(&1), Ok(()));
-        assert!(limiter.check(&1).is_err());
-        assert_eq!(limiter.check(&2), Ok(()));
+        assert_eq!(limiter.count(&1).outcome(), Ok(()));
+        assert!(limiter.count(&1).outcome().is_err());
+        assert_eq!(limiter.count(&2).outcome(), Ok(()));
     }
 
     #[test]
     fn the_wait_is_rounded_up_and_true() {
         let (limiter, clock) = limiter("2/m burst 1", 100);
-        assert_eq!(limiter.check(&1), Ok(()));
+        assert_eq!(limiter.count(&1).outcome(), Ok(()));
         clock.advance(Duration::from_millis(500));
-        assert_eq!(limiter.check(&1), Err(Limited { retry_after_secs: 30 }));
+        assert_eq!(limiter.count(&1).outcome(), Err(Limited { retry_after_secs: 30 }));
         clock.advance(Duration::from_secs(30));
-        assert_eq!(limiter.check(&1), Ok(()));
+        assert_eq!(limiter.count(&1).outcome(), Ok(()));
     }
 
     #[test]
     fn many_keys_stay_within_the_bound() {
         let (limiter, _) = limiter("1/h", 1_000);
         for key in 0..100_000 {
-            assert_eq!(limiter.check(&key), Ok(()));
+            assert_eq!(limiter.count(&key).outcome(), Ok(()));
         }
         assert!(limiter.len() <= 1_000, "{}", limiter.len());
-        assert!(limiter.check(&99_999).is_err(), "the last ones are remembered");
+        assert!(limiter.count(&99_999).outcome().is_err(), "the last ones are remembered");
     }
 
     #[test]
     fn forgetting_gives_nobody_a_new_burst_early() {
         let (limiter, clock) = limiter("1/s burst 10", 1_000);
         for _ in 0..10 {
-            assert_eq!(limiter.check(&1), Ok(()));
+            assert_eq!(limiter.count(&1).outcome(), Ok(()));
         }
         for second in 0..9 {
             limiter.forget_idle();
             clock.advance(Duration::from_millis(999));
             limiter.forget_idle();
             clock.advance(Duration::from_millis(1));
-            assert_eq!(limiter.check(&1), Ok(()), "second {second}");
-            assert!(limiter.check(&1).is_err(), "second {second}");
+            assert_eq!(limiter.count(&1).outcome(), Ok(()), "second {second}");
+            assert!(limiter.count(&1).outcome().is_err(), "second {second}");
         }
         for _ in 0..2 {
             clock.advance(Duration::from_secs(10));
@@ -201,7 +225,7 @@ mod tests {
     fn off_is_off() {
         let (limiter, _) = limiter("off", 10);
         for _ in 0..10_000 {
-            assert_eq!(limiter.check(&1), Ok(()));
+            assert_eq!(limiter.count(&1).outcome(), Ok(()));
         }
         assert!(limiter.is_empty());
     }

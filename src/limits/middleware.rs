@@ -72,11 +72,9 @@ impl Rules {
         // Without a peer (a Unix socket, a test) there is no address to count.
         if let Some(peer) = request.peer_addr() {
             let address = client_ip(peer.ip(), request.headers(), &self.trusted_proxies);
-            let (checked, standing) = self.limits.address_standing(address);
-            if let Err(limited) = checked {
-                if let Some(standing) = standing {
-                    request.extensions_mut().insert(standing);
-                }
+            let counted = self.limits.count_address(address);
+            if let Err(limited) = counted.outcome() {
+                note_standing(request.request(), counted.standing("address"));
                 return Err(Refusal::Limited(limited));
             }
         }

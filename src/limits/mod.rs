@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actors::domain::{SaleId, UserId};
+use foldhash::quality::RandomState;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::{Admission, Permit};
 pub use client_ip::{IpKey, client_ip};
-pub use keyed::KeyedLimiter;
+pub use keyed::{Counted, KeyedLimiter};
 pub use middleware::{Guard, Refusal, RefusalBody, note_standing, release_permit};
 pub use standing::Standing;
 
@@ -37,7 +38,7 @@ pub struct Limits {
     per_ip: KeyedLimiter<IpKey>,
     per_user: KeyedLimiter<UserId>,
     seckill_per_user: KeyedLimiter<UserId>,
-    attempts: Generations<(UserId, SaleId), AtomicU32, std::hash::RandomState>,
+    attempts: Generations<(UserId, SaleId), AtomicU32, RandomState>,
     attempts_per_sale: u32,
     configured: config::Limits,
 }
@@ -53,7 +54,7 @@ impl Limits {
             per_ip: KeyedLimiter::new(config.per_ip, keys),
             per_user: KeyedLimiter::new(config.per_user, keys),
             seckill_per_user: KeyedLimiter::new(config.seckill_per_user, keys),
-            attempts: Generations::new(keys, std::hash::RandomState::new()),
+            attempts: Generations::new(keys, RandomState::default()),
             attempts_per_sale: config.attempts_per_sale,
             configured: config.clone(),
         }
@@ -65,45 +66,18 @@ impl Limits {
     }
 
     /// Counts a request of an address.
-    ///
-    /// # Errors
-    /// [`Limited`]
-    pub fn check_ip(&self, address: IpAddr) -> Result<(), Limited> {
-        self.address_standing(address).0
-    }
-
-    /// As [`Self::check_ip`], with where the address stands.
-    pub fn address_standing(&self, address: IpAddr) -> (Result<(), Limited>, Option<Standing>) {
-        let (checked, standing) = self.per_ip.check_standing("address", &IpKey::of(address));
-        (checked.inspect_err(|_| count("per_ip")), standing)
+    pub fn count_address(&self, address: IpAddr) -> Counted {
+        noted("per_ip", self.per_ip.count(&IpKey::of(address)))
     }
 
     /// Counts a request of a user.
-    ///
-    /// # Errors
-    /// [`Limited`]
-    pub fn check_user(&self, user_id: UserId) -> Result<(), Limited> {
-        self.user_standing(user_id).0
-    }
-
-    /// As [`Self::check_user`], with where the user stands.
-    pub fn user_standing(&self, user_id: UserId) -> (Result<(), Limited>, Option<Standing>) {
-        let (checked, standing) = self.per_user.check_standing("user", &user_id);
-        (checked.inspect_err(|_| count("per_user")), standing)
+    pub fn count_user(&self, user_id: UserId) -> Counted {
+        noted("per_user", self.per_user.count(&user_id))
     }
 
     /// Counts an attempt of a user at any flash sale.
-    ///
-    /// # Errors
-    /// [`Limited`]
-    pub fn check_seckill(&self, user_id: UserId) -> Result<(), Limited> {
-        self.attempt_standing(user_id).0
-    }
-
-    /// As [`Self::check_seckill`], with where the user stands.
-    pub fn attempt_standing(&self, user_id: UserId) -> (Result<(), Limited>, Option<Standing>) {
-        let (checked, standing) = self.seckill_per_user.check_standing("attempts", &user_id);
-        (checked.inspect_err(|_| count("seckill_per_user")), standing)
+    pub fn count_seckill(&self, user_id: UserId) -> Counted {
+        noted("seckill_per_user", self.seckill_per_user.count(&user_id))
     }
 
     /// Counts an attempt of a user at one flash sale.
@@ -120,7 +94,7 @@ impl Limits {
             |used| used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| self.one_more(used)),
         );
         used.map(drop).map_err(|_| {
-            count("attempts_per_sale");
+            note_limited("attempts_per_sale");
             Limited { retry_after_secs: ATTEMPTS_RETRY_AFTER_SECS }
         })
     }
@@ -155,7 +129,14 @@ impl Limits {
 
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
-fn count(limit: &'static str) {
+fn noted(limit: &'static str, counted: Counted) -> Counted {
+    if counted.outcome().is_err() {
+        note_limited(limit);
+    }
+    counted
+}
+
+fn note_limited(limit: &'static str) {
     metrics::counter!("seckill_limited_total", "limit" => limit).increment(1);
 }
 
@@ -178,12 +159,17 @@ mod tests {
             config.seckill_per_user = "1/h".parse().unwrap();
         });
         let address = "192.0.2.1".parse().unwrap();
-        assert_eq!(limits.check_ip(address), Ok(()));
-        assert_eq!(limits.check_user(UserId(1)), Ok(()));
-        assert_eq!(limits.check_seckill(UserId(1)), Ok(()));
-        assert!(limits.check_ip(address).is_err_and(|limited| (3590..=3600).contains(&limited.retry_after_secs)));
-        assert!(limits.check_user(UserId(1)).is_err() && limits.check_seckill(UserId(1)).is_err());
-        assert_eq!(limits.check_user(UserId(2)), Ok(()), "another user has a rate of its own");
+        assert_eq!(limits.count_address(address).outcome(), Ok(()));
+        assert_eq!(limits.count_user(UserId(1)).outcome(), Ok(()));
+        assert_eq!(limits.count_seckill(UserId(1)).outcome(), Ok(()));
+        assert!(
+            limits
+                .count_address(address)
+                .outcome()
+                .is_err_and(|limited| (3590..=3600).contains(&limited.retry_after_secs))
+        );
+        assert!(limits.count_user(UserId(1)).outcome().is_err() && limits.count_seckill(UserId(1)).outcome().is_err());
+        assert_eq!(limits.count_user(UserId(2)).outcome(), Ok(()), "another user has a rate of its own");
     }
 
     #[test]
