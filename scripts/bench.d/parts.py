@@ -14,9 +14,11 @@ from place import Cluster
 from services import running
 from table import commit
 
-PARTS = ("table", "locks", "growth", "overload")
+PARTS = ("table", "locks", "growth", "pressure")
 # Those of benches/ that are measured here.
 BENCHES = ("course_way", "stock_actor", "store_writer")
+# What is run under pressure, and for how much of the longest, the overload.
+PRESSURE = {"overload": 1, "retry-storm": 1, "hot-sku": 1, "idle": 1 / 3}
 # The course's way is measured with as many clients at once.
 IN_FLIGHT = (1, 64, 1024)
 
@@ -134,13 +136,17 @@ class Bench:
         if found:
             self.keep(f"growth-{mode}", {**found, "orders": self.chosen.orders})
 
-    def overload(self, mode):
-        """Ten times the capacity. The scenario says itself what must hold."""
-        store = self.services().new_store() if mode == "cluster" else None
-        seconds = 60 if self.chosen.seconds >= 3 else 5
-        report = self.loadtest("overload", mode, ["--hold", f"{seconds}s"], store)
-        if report:
-            self.keep(f"overload-{mode}", {"checks": report["checks"]})
+    def pressure(self, mode):
+        """More than the server can do. Each scenario says itself what must hold."""
+        scenarios = {}
+        for scenario, share in PRESSURE.items():
+            store = self.services().new_store() if mode == "cluster" else None
+            seconds = max(5, round(self.chosen.hold * share))
+            report = self.loadtest(scenario, mode, ["--hold", f"{seconds}s"], store)
+            if report:
+                scenarios[scenario] = {"seconds": seconds, "checks": report["checks"]}
+        if scenarios:
+            self.keep(f"pressure-{mode}", {"scenarios": scenarios})
 
     # The benches in benches/
 

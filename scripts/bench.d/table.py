@@ -14,7 +14,7 @@ MISSING = "not measured here"
 def write(folder, document, command, seconds):
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     found = {name: value for name, value in found.items() if value}
-    lines = [*heading(command, seconds, found), *table(rows(found)), "", *costs(found)]
+    lines = [*heading(command, seconds, found), *table(rows(found)), "", *costs(found), "", *pressure(found)]
     before, rest = document.read_text(encoding="utf-8").split(START, 1)
     after = rest.split(END, 1)[1]
     document.write_text(f"{before}{START}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
@@ -75,7 +75,6 @@ def both(what, reference, target, of):
 def rows(found):
     yield from requests(found)
     yield from locks(found)
-    yield from overload(found)
     yield from growth(found)
 
 
@@ -146,19 +145,6 @@ def locks(found):
            *(ratio(actor(store, 1, 1024), actor(store, 1000, 1024)) for store in stores))
 
 
-def overload(found):
-    reports = {mode: found.get(f"overload-{mode}") or {"checks": []} for mode in MODES}
-    names = list(dict.fromkeys(check["name"] for mode in MODES for check in reports[mode]["checks"]))
-    if not names:
-        yield both("10 × overload for 60 s", "own capacity",
-                   "goodput ≥ 0.9 ×; admitted p99 ≤ 500 ms; refusal p99 ≤ 50 ms; memory ≤ 256 MiB and flat", lambda _: None)
-    for name in names:
-        def said(mode, name=name):
-            check = next((check for check in reports[mode]["checks"] if check["name"] == name), None)
-            return check and f"{check['detail']}{'' if check['ok'] else ' (**not held**)'}"
-        yield both(f"overload: {name}", "own capacity", "holds", said)
-
-
 def growth(found):
     def of(mode):
         return found.get(f"growth-{mode}")
@@ -205,3 +191,39 @@ def costs(found):
                 cells.append(f"{statistics.median(values):.1f}" if values else "–")
             if rounds:
                 yield f"| {mode} | {name} | " + " | ".join(cells) + " |"
+
+
+def pressure(found):
+    """What the scenarios under pressure say of what must hold; their limits stand in the names."""
+    reports = {mode: (found.get(f"pressure-{mode}") or {}).get("scenarios", {}) for mode in MODES}
+    yield "Under pressure (`loadtest` overload, retry-storm, hot-sku, idle):"
+    yield ""
+    scenarios = list(dict.fromkeys(scenario for mode in MODES for scenario in reports[mode]))
+    if not scenarios:
+        yield MISSING
+        return
+    yield "| for | what must hold | embedded | cluster |"
+    yield "|---|---|---|---|"
+    for scenario in scenarios:
+        seconds = max(reports[mode][scenario]["seconds"] for mode in MODES if scenario in reports[mode])
+        checks = {mode: reports[mode].get(scenario, {"checks": []})["checks"] for mode in MODES}
+        names = dict.fromkeys(check["name"] for mode in MODES for check in checks[mode] if has_limit(check))
+        for name in names:
+            yield f"| {scenario}, {seconds} s | {name} | " + " | ".join(said(checks[mode], name) for mode in MODES) + " |"
+        yield (f"| {scenario}, {seconds} s | all else that is checked: answers against the store, the audit | "
+               + " | ".join(the_rest(checks[mode]) for mode in MODES) + " |")
+
+
+def has_limit(check):
+    return any(sign in check["name"] for sign in "≤≥")
+
+
+def said(checks, name):
+    check = next((check for check in checks if check["name"] == name), None)
+    return MISSING if check is None else check["detail"] + ("" if check["ok"] else " (**not held**)")
+
+
+def the_rest(checks):
+    rest = [check for check in checks if not has_limit(check)]
+    broken = [f"**{check['name']}**: {check['detail']}" for check in rest if not check["ok"]]
+    return "; ".join(broken) or (f"{len(rest)} checks" if rest else MISSING)
