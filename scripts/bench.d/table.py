@@ -23,7 +23,7 @@ def write(folder, document, command, seconds):
 
 def heading(command, seconds, found):
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    yield f"`{command}`, {seconds / 60:.0f} min, on {machine()}, {today}, commit {commit()}."
+    yield f"`{command}`, {seconds / 60:.0f} min after the build, on {machine()}, {today}, commit {commit()}."
     yield "Each figure is the median of the rounds, with the range."
     others = [f"{name} ({value['commit']})" for name, value in sorted(found.items()) if value["commit"] != commit()]
     if others:
