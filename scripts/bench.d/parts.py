@@ -12,13 +12,11 @@ import time
 
 from place import Cluster
 from services import running
-from table import commit
+from table import SCENARIOS, commit
 
 PARTS = ("table", "locks", "growth", "pressure")
 # Those of benches/ that are measured here.
 BENCHES = ("course_way", "stock_actor", "store_writer")
-# What is run under pressure, and for how much of the longest, the overload.
-PRESSURE = {"overload": 1, "retry-storm": 1, "hot-sku": 1, "idle": 1 / 3}
 # The course's way is measured with as many clients at once.
 IN_FLIGHT = (1, 64, 1024)
 
@@ -138,15 +136,11 @@ class Bench:
 
     def pressure(self, mode):
         """More than the server can do. Each scenario says itself what must hold."""
-        scenarios = {}
-        for scenario, share in PRESSURE.items():
+        for scenario in SCENARIOS:
             store = self.services().new_store() if mode == "cluster" else None
-            seconds = max(5, round(self.chosen.hold * share))
-            report = self.loadtest(scenario, mode, ["--hold", f"{seconds}s"], store)
+            report = self.loadtest(scenario, mode, ["--hold", f"{self.chosen.hold}s"], store)
             if report:
-                scenarios[scenario] = {"seconds": seconds, "checks": report["checks"]}
-        if scenarios:
-            self.keep(f"pressure-{mode}", {"scenarios": scenarios})
+                self.keep(f"pressure-{scenario}-{mode}", {"seconds": self.chosen.hold, "checks": report["checks"]})
 
     # The benches in benches/
 

@@ -1,4 +1,7 @@
 //! A rate per key: governor's GCRA on a bounded map.
+//!
+//! Keys are hashed by foldhash: a user's id is signed, of an address what one customer has is one key, the seed is random
+//! and the map is bounded, so whoever could find keys that fall together would gain little.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -80,6 +83,7 @@ impl<K: Hash + Eq + Clone, C: Clock> KeyedLimiter<K, C> {
 }
 
 /// How one was counted. Where that leaves the key is worked out only for who asks: most answers do not say it.
+#[must_use = "whether it is within the rate stands in its outcome"]
 pub struct Counted {
     outcome: Result<(), Limited>,
     /// `None` while the rate is off.

@@ -241,6 +241,13 @@ mod tests {
     }
 
     #[test]
+    fn of_small_batches_three_are_always_let_in() {
+        let mut load = load(20);
+        load.committed(1, Duration::from_secs(1));
+        assert_eq!(load.limit(), 60);
+    }
+
+    #[test]
     fn a_store_that_takes_no_time_has_no_limit() {
         let mut load = load(1024);
         load.committed(1_000, Duration::ZERO);

@@ -119,9 +119,9 @@ fn effort(common: &Common, slow: &SlowArguments, multiple: f64, insistence: Insi
     }
 }
 
-/// Enough to fill each commit and the next, and few enough to be let in.
+/// Enough to fill each commit and the next, and few enough to be let in, which three batches always are.
 fn closed_connections(slow: &SlowArguments) -> usize {
-    (3 * slow.max_batch).clamp(16, 256)
+    (5 * slow.max_batch / 2).clamp(16, 256)
 }
 
 pub async fn run_overload(arguments: OverloadArguments) -> anyhow::Result<bool> {

@@ -173,8 +173,19 @@ impl Report {
     ///
     /// # Errors
     /// When the machine cannot be described.
-    pub fn new(scenario: &str, mode: &str, phase: &Phase, persisted: u64, checks: Vec<Check>) -> anyhow::Result<Self> {
-        let no_wrong = phase.record.counts.of(Outcome::Wrong) == 0;
+    pub fn new(
+        scenario: &str,
+        mode: &str,
+        phase: &Phase,
+        persisted: u64,
+        mut checks: Vec<Check>,
+    ) -> anyhow::Result<Self> {
+        let wrong = phase.record.counts.of(Outcome::Wrong);
+        checks.push(Check {
+            name: "no answer is wrong".to_owned(),
+            ok: wrong == 0,
+            detail: format!("{wrong}; {}", phase.record.wrong.join("; ")).trim_end_matches("; ").to_owned(),
+        });
         Ok(Self {
             scenario: scenario.to_owned(),
             made_at: clock::now(),
@@ -182,7 +193,7 @@ impl Report {
             commit: commit(),
             command: std::env::args().collect::<Vec<_>>().join(" "),
             machine: processes::machine()?,
-            ok: no_wrong && phase.record.counts.accepted() > 0 && checks.iter().all(|check| check.ok),
+            ok: phase.record.counts.accepted() > 0 && checks.iter().all(|check| check.ok),
             figures: Figures::of(phase, persisted),
             checks,
             seconds: phase.record.seconds.iter().map(SecondFigures::of).collect(),
