@@ -243,7 +243,7 @@ async fn run_table(arguments: TableArguments) -> anyhow::Result<bool> {
     let ok = all_hold(&checks);
     println!("{}, {} mode, commit {}\n", processes::machine()?, arguments.target.mode, report::commit());
     println!("| what | target | median (range) of {} rounds |\n|---|---|---|", rounds.len());
-    print!("{}", table::markdown(&rounds));
+    print!("{}", table::markdown(&rounds, &arguments.target.mode));
     std::fs::create_dir_all(&arguments.reports)?;
     std::fs::write(arguments.reports.join("table.json"), serde_json::to_string_pretty(&rounds)?)?;
     Ok(ok)

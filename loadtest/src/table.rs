@@ -238,14 +238,15 @@ pub async fn ordered(
 fn spread(values: impl Iterator<Item = f64>, digits: usize) -> String {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    match (values.first(), values.get(values.len() / 2), values.last()) {
-        (Some(least), Some(median), Some(most)) => format!("{median:.digits$} ({least:.digits$}–{most:.digits$})"),
-        _ => "–".to_owned(),
-    }
+    let (Some(least), Some(most)) = (values.first(), values.last()) else { return "–".to_owned() };
+    let (below, above) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    let median = f64::midpoint(below, above);
+    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
 }
 
-/// Rows of a Markdown table: what, target, measured.
-pub fn markdown(rounds: &[Round]) -> String {
+/// Rows of a Markdown table: what, target in this mode, measured.
+pub fn markdown(rounds: &[Round], mode: &str) -> String {
+    let target = |embedded, cluster| if mode == "cluster" { cluster } else { embedded };
     let over_bare = |of: fn(&Round) -> &Cost| rounds.iter().map(move |r| of(r).server_us / r.bare.server_us);
     let us = |of: fn(&Round) -> &Cost| spread(rounds.iter().map(move |r| of(r).server_us), 1);
     let rate = |of: fn(&Round) -> &Cost| spread(rounds.iter().map(move |r| of(r).rate), 0);
@@ -254,16 +255,20 @@ pub fn markdown(rounds: &[Round]) -> String {
         ("generator CPU on it, µs", "≤ 20", spread(rounds.iter().map(|r| r.bare.generator_us), 1)),
         ("refused request, server CPU over bare", "≤ 1.2", spread(over_bare(|r| &r.refused), 2)),
         ("logged-in route, server CPU over bare", "≤ 1.2", spread(over_bare(|r| &r.logged_in), 2)),
-        ("won request with durable order, CPU of all processes over bare", "≤ 2.5", spread(over_bare(|r| &r.won), 2)),
+        (
+            "won request with durable order, CPU of all processes over bare",
+            target("≤ 2.5", "≤ 4.5"),
+            spread(over_bare(|r| &r.won), 2),
+        ),
         ("the same, µs; per second", "–", format!("{}; {}", us(|r| &r.won), rate(|r| &r.won))),
         (
             "won requests/s with durable orders over the bare route's rate",
-            "≥ 0.45",
+            target("≥ 0.45", "≥ 0.25"),
             spread(rounds.iter().map(|r| r.won.rate / r.bare.rate), 2),
         ),
         (
             "p99 of won requests at 80 % of that rate, ms",
-            "≤ 25",
+            target("≤ 25", "≤ 50"),
             spread(rounds.iter().map(|r| r.won_at_80_percent.p99_ms), 1),
         ),
         ("ordinary confirm + submit, orders/s; CPU µs", "–", format!("{}; {}", rate(|r| &r.orders), us(|r| &r.orders))),
@@ -280,6 +285,7 @@ mod tests {
     #[test]
     fn a_spread_is_the_median_and_the_range() {
         assert_eq!(spread([3.0, 1.0, 2.0].into_iter(), 1), "2.0 (1.0–3.0)");
+        assert_eq!(spread([4.0, 1.0, 3.0, 2.0].into_iter(), 1), "2.5 (1.0–4.0)");
         assert_eq!(spread(std::iter::empty(), 1), "–");
     }
 }

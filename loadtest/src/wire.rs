@@ -6,15 +6,21 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Longest time for one answer; after it the outcome is unknown.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// A connection that rested longer is not used again: the server gives a first request five seconds (`server.head_timeout`)
+/// and then answers 408 to whatever comes.
+const RESTS_AT_MOST: Duration = Duration::from_secs(4);
 
 /// One connection with one request in flight. It is opened when asked to or at the first use, and again
-/// after a failure.
+/// after a failure or a long rest.
 pub struct Connection {
     address: String,
     stream: Option<TcpStream>,
+    /// Since it was opened or answered.
+    rests_since: Instant,
     request: Vec<u8>,
     answer: Vec<u8>,
     retry_after_secs: Option<u64>,
@@ -46,6 +52,7 @@ impl Connection {
         Self {
             address: address.to_owned(),
             stream: None,
+            rests_since: Instant::now(),
             request: Vec::with_capacity(2048),
             answer: Vec::with_capacity(4096),
             retry_after_secs: None,
@@ -55,6 +62,7 @@ impl Connection {
     /// Opens it now. One that cannot be opened says so at its first request.
     pub async fn open(&mut self) {
         let _ = tokio::time::timeout(ANSWER_WITHIN, connected(&mut self.stream, &self.address)).await;
+        self.rests_since = Instant::now();
     }
 
     /// `Retry-After` of the last answer.
@@ -74,6 +82,9 @@ impl Connection {
 
     async fn call(&mut self, method: &str, path: &str, cookie: &str, json: &str) -> anyhow::Result<Answer<'_>> {
         self.write_head(&[method, " ", path, " HTTP/1.1\r\nhost: "], cookie, json);
+        if self.rests_since.elapsed() > RESTS_AT_MOST {
+            self.stream = None;
+        }
         match tokio::time::timeout(ANSWER_WITHIN, self.exchange()).await {
             Ok(Ok((status, body))) => Ok(Answer { status, body: self.answer.get(body).unwrap_or_default() }),
             Ok(Err(error)) => {
@@ -117,6 +128,7 @@ impl Connection {
                 && self.answer.len() >= head.body.end
             {
                 self.retry_after_secs = head.retry_after_secs;
+                self.rests_since = Instant::now();
                 if head.closes {
                     self.stream = None;
                 }
